@@ -1,0 +1,1 @@
+//! People, roles, tokens and the two-person rule.

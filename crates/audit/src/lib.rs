@@ -1,0 +1,1 @@
+//! The Merkle audit log: append, checkpoints, proofs, verify.

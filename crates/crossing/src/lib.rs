@@ -1,0 +1,1 @@
+//! Collect, pack, receive, quarantine, approve, publish.

@@ -1,0 +1,1 @@
+//! Projects, pushes, pipelines, jobs, logs and artifacts.

@@ -1,0 +1,1 @@
+//! Cargo: the sparse index, downloads, publish, yank, search.

@@ -1,0 +1,1 @@
+//! Generic files: PUT, GET, list.

@@ -1,0 +1,1 @@
+//! The `Format` trait, the door to data, and the conformance tests every format passes.

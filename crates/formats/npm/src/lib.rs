@@ -1,0 +1,1 @@
+//! npm: packuments, tarballs, dist-tags, publish, search.

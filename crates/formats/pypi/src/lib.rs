@@ -1,0 +1,1 @@
+//! PyPI: the simple API, metadata, uploads.

@@ -1,0 +1,1 @@
+//! Git hosting over the git binary.

@@ -1,0 +1,1 @@
+//! The edge: routes, authentication, errors to status codes, git, registries, runner API.

@@ -1,0 +1,1 @@
+//! `.gitlab-ci.yml`: load, merge, rules, variables; and the pipeline state machine.

@@ -1,0 +1,1 @@
+//! Repositories, generations, the one commit gate, groups.

@@ -1,0 +1,1 @@
+//! The GitLab Runner protocol's messages.

@@ -1,0 +1,1 @@
+//! Rootless isolation: namespaces, private file systems and the sealed network.

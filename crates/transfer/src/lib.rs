@@ -1,0 +1,1 @@
+//! The transfer format: plan, write, verify, read. Files only: no database.

@@ -1,0 +1,1 @@
+//! The only code that dials out; exists only in the connected role.

@@ -1,0 +1,1 @@
+//! The version order of every ecosystem.
