@@ -1,1 +1,156 @@
 //! The `Format` trait, the door to data, and the conformance tests every format passes.
+//!
+//! A package format does four things and nothing else:
+//!
+//! | duty | method | where |
+//! |---|---|---|
+//! | **serve** | [`Format::serve`] | reads one generation of a repository |
+//! | **accept** | [`Format::accept`] | a client's publish |
+//! | **record** | [`Format::record`] | upstream's bytes, connected side only |
+//! | **admit** | [`Format::admit`] | from a transfer, trusting nothing |
+//!
+//! The last three end in the same [`Change`]s, which pass the same commit gate in `registry`:
+//! names, immutability, dependency confusion, audit, generation. A format cannot forget any of
+//! them, because it never touches storage or network: it sees a [`View`] of what is committed, a
+//! [`Door`] for bytes, and (connected side) an [`Upstream`].
+//!
+//! This crate must never know a particular format, open a socket, or run SQL.
+//!
+//! To add a format: one crate `formats/<name>` with `coords inspect index serve publish collect
+//! error`, one line in the binary's composition, and the tests in [`conformance`].
+
+mod answer;
+pub mod archive;
+pub mod conformance;
+mod door;
+mod draft;
+mod model;
+mod request;
+mod upstream;
+mod view;
+
+use async_trait::async_trait;
+use cofferdam_types::{Error, Result};
+
+pub use answer::{Answer, Body, ByteStream};
+pub use door::{Door, DoorExt};
+pub use draft::{Change, Draft, DraftFile};
+pub use model::{Document, DocumentRef, FileRef, PackageView, PointerView, ReleaseState, ReleaseView};
+pub use request::{Query, Request, Route, Upload, path_segments};
+pub use upstream::{Fetched, Upstream, Want};
+pub use view::{RepositoryKind, RepositoryView, View};
+
+/// One package format. All methods are called with paths *below* the repository's own address
+/// (`/r/<repository>/…`), percent-decoded once per segment by the format itself through
+/// [`path_segments`].
+#[async_trait]
+pub trait Format: Send + Sync + 'static {
+    /// The format's name in configuration, database and URLs: `pypi`, `npm`, `cargo`, `generic`.
+    fn name(&self) -> &'static str;
+
+    /// The package-URL type of this format's packages.
+    fn purl_type(&self) -> &'static str {
+        self.name()
+    }
+
+    /// The normal form of a package name: the key under which two spellings are the same package.
+    ///
+    /// # Errors
+    /// `Invalid` when it is no package name of this ecosystem.
+    fn package_key(&self, name: &str) -> Result<String>;
+
+    /// The order of two versions of one package.
+    fn compare_versions(&self, a: &str, b: &str) -> std::cmp::Ordering;
+
+    /// What a request is about, from method and path alone (no I/O). `None` is "no such route".
+    fn route(&self, request: &Request) -> Option<Route>;
+
+    /// Answers a read from one generation: no writes, no network. Called for [`Route::Document`],
+    /// [`Route::File`] and [`Route::Api`]. Large answers are [`Body::Blob`].
+    ///
+    /// # Errors
+    /// `NotFound` and `Invalid`; the edge turns them into [`Format::error`]'s shape.
+    async fn serve(&self, request: &Request, route: &Route, view: &dyn View) -> Result<Answer>;
+
+    /// Takes a client's publish (or yank, tag, delete): checks it completely, stores its bytes
+    /// through the door, and says what is to change. Nothing is visible before the gate commits.
+    ///
+    /// # Errors
+    /// `Invalid`, `TooLarge`, `VerificationFailed` for what the client sent; `Conflict` for what
+    /// contradicts the view.
+    async fn accept(&self, request: Upload, view: &dyn View, door: &dyn Door) -> Result<Accepted>;
+
+    /// Says what upstream is to be asked for so that this request can be answered on a recording
+    /// mirror; `None` when the request can be answered from what is committed.
+    fn want(&self, request: &Request, route: &Route) -> Option<Want>;
+
+    /// Brings a wanted thing from upstream, byte for byte, with upstream's digests checked.
+    ///
+    /// For an index ([`Want::Index`]) the answer is a live document for the client: upstream's
+    /// list with its download addresses replaced by ours; nothing is committed but what was read is
+    /// returned as evidence. For a file ([`Want::File`]) the result is the release that the file
+    /// belongs to, to be committed, after which the request is served from the view.
+    ///
+    /// # Errors
+    /// `NotFound` when upstream has no such thing, `Unavailable` when it cannot be reached,
+    /// `VerificationFailed` when its bytes do not match its own digests.
+    async fn record(
+        &self,
+        want: &Want,
+        view: &dyn View,
+        upstream: &dyn Upstream,
+        door: &dyn Door,
+    ) -> Result<Recorded>;
+
+    /// Makes a release from what a transfer claims, re-inspecting the bytes: names and versions
+    /// inside the files must agree with the claim. The claim's metadata that cannot be derived
+    /// from bytes (upload times, yanks) is taken over after validation.
+    ///
+    /// # Errors
+    /// `VerificationFailed` when bytes and claim disagree.
+    async fn admit(&self, claim: &Draft, door: &dyn Door) -> Result<Draft>;
+
+    /// Renders the index documents of one package (and, with `package == None`, those of the
+    /// whole repository, such as a list of packages or `config.json`). Deterministic: the same
+    /// view gives the same bytes. A package that no longer exists gives no documents.
+    ///
+    /// # Errors
+    /// Only faults of the view.
+    async fn render(&self, package: Option<&str>, view: &dyn View) -> Result<Vec<Document>>;
+
+    /// An error in the shape that this ecosystem's clients show to people.
+    fn error(&self, error: &Error) -> Answer;
+
+    /// Lines that configure the stock client for a repository: see [`ClientSetup`].
+    fn client_setup(&self, repository_url: &str, token: Option<&str>) -> ClientSetup;
+}
+
+/// What [`Format::accept`] decided.
+#[derive(Debug)]
+pub struct Accepted {
+    /// What is to change, all in one commit, in this order.
+    pub changes: Vec<Change>,
+    /// What the client hears once the commit is durable.
+    pub answer: Answer,
+}
+
+/// What [`Format::record`] brought.
+#[derive(Debug)]
+pub struct Recorded {
+    /// What is to be committed; empty for a live index.
+    pub changes: Vec<Change>,
+    /// The live answer, for an index. `None` means "serve again from the view".
+    pub answer: Option<Answer>,
+}
+
+/// How a stock client is told to use a repository: environment and files under its home.
+/// The same data makes `cofferdam env`, the recorder's sandbox and every job's set-up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientSetup {
+    /// Environment variables.
+    pub env: Vec<(String, String)>,
+    /// Files relative to the home directory, with their text.
+    pub files: Vec<(String, String)>,
+    /// The commands that a person would type instead, for `cofferdam env`.
+    pub commands: Vec<String>,
+}
