@@ -4,5 +4,7 @@
 //! away again. Nothing here may sleep, use a fixed port, or read the user's home.
 
 mod clock;
+mod postgres;
 
 pub use clock::TestClock;
+pub use postgres::postgres;
