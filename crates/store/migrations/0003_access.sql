@@ -5,9 +5,10 @@ CREATE TABLE person (
 CREATE TABLE role_grant (
   person_id BIGINT NOT NULL, role TEXT NOT NULL, granted BIGINT NOT NULL, PRIMARY KEY (person_id, role)
 );
--- Only the SHA-256 of a token is kept. A token belongs to a person, to a running job, or to a runner.
+-- Only the SHA-256 of a token is kept. A token belongs to a person, a running job, a runner or a recording.
 CREATE TABLE token (
   id BIGINT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, name TEXT NOT NULL, person_id BIGINT, job_id BIGINT, runner_id BIGINT,
+  recording_id BIGINT,
   scopes TEXT NOT NULL, created BIGINT NOT NULL, expires BIGINT, revoked BIGINT
 );
 CREATE INDEX token_person ON token (person_id);

@@ -18,6 +18,7 @@ pub mod dialect;
 mod migrate;
 mod registry;
 mod row;
+mod served;
 mod settings;
 mod sql;
 mod tasks;
@@ -30,6 +31,7 @@ pub use registry::{
     RegistryRows, ReleaseRow, RepositoryRow,
 };
 pub use row::{Row, Value};
+pub use served::{ServedRow, ServedRows};
 pub use settings::Settings;
 pub use tasks::{NewTask, TaskRow, Tasks};
 pub use tx::Tx;
@@ -37,6 +39,13 @@ pub use tx::Tx;
 /// Every statement of the product, by name, for the test that prepares them on both databases.
 #[must_use]
 pub fn statements() -> Vec<(&'static str, &'static str)> {
-    [tx::STATEMENTS, tasks::STATEMENTS, settings::STATEMENTS, audit::STATEMENTS, registry::STATEMENTS]
-        .concat()
+    [
+        tx::STATEMENTS,
+        tasks::STATEMENTS,
+        settings::STATEMENTS,
+        audit::STATEMENTS,
+        registry::STATEMENTS,
+        served::STATEMENTS,
+    ]
+    .concat()
 }

@@ -26,6 +26,7 @@ statements! {
 
     /// The row lock makes generations of one repository come one after the other.
     NEXT_GENERATION = "UPDATE repository SET generation = generation + 1 WHERE id = $1 RETURNING generation, root";
+    PREVIOUS_GENERATION = "UPDATE repository SET generation = generation - 1 WHERE id = $1";
     SET_ROOT = "UPDATE repository SET root = $2 WHERE id = $1";
     INSERT_GENERATION = "INSERT INTO generation (repository_id, n, root, changes, cause, actor, at)
         VALUES ($1, $2, $3, $4, $5, $6, $7)";
@@ -311,6 +312,11 @@ impl RegistryRows<'_> {
     pub async fn next_generation(&mut self, id: RepositoryId) -> Result<(u64, Sha256)> {
         let row = self.0.one(NEXT_GENERATION, args![id]).await?;
         Ok((row.size("generation")?, row.sha256("root")?))
+    }
+
+    /// Gives the number back that [`Self::next_generation`] took in this transaction: nothing changed.
+    pub async fn previous_generation(&mut self, id: RepositoryId) -> Result<()> {
+        self.0.execute(PREVIOUS_GENERATION, args![id]).await.map(drop)
     }
 
     /// Records a generation; `changes` is its list of changes as JSON.

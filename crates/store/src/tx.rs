@@ -9,7 +9,7 @@ use sqlx::{
 };
 
 use crate::{
-    AuditRows, RegistryRows, Settings, Tasks,
+    AuditRows, RegistryRows, ServedRows, Settings, Tasks,
     dialect::Dialect,
     row::{Cell, Row, Value},
     sql::{args, statements},
@@ -110,6 +110,11 @@ impl Tx {
     /// Repositories, packages, releases, files, documents.
     pub fn registry(&mut self) -> RegistryRows<'_> {
         RegistryRows(self)
+    }
+
+    /// What sessions were given.
+    pub fn served(&mut self) -> ServedRows<'_> {
+        ServedRows(self)
     }
 
     /// The next id of a sequence; the row stays locked until the end of the transaction.

@@ -67,7 +67,7 @@ impl MemoryRepository {
             for Document { path, media_type, bytes } in format.render(package, self).await? {
                 let sha256 = Sha256::of(&bytes);
                 let size = bytes.len() as u64;
-                let entry = DocumentRef { path: path.clone(), media_type, sha256, size, gzip: None };
+                let entry = DocumentRef { path: path.clone(), media_type, sha256, size };
                 self.lock().documents.insert(path, (entry, bytes.into()));
             }
         }

@@ -95,6 +95,4 @@ pub struct DocumentRef {
     pub sha256: Sha256,
     /// The text's size in bytes.
     pub size: u64,
-    /// The gzip variant, where one was worth keeping.
-    pub gzip: Option<(Sha256, u64)>,
 }

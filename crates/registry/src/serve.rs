@@ -1,0 +1,221 @@
+//! Answers to clients: from what is committed, or (in a recording, on a connected site) from
+//! upstream, keeping what came.
+
+use std::sync::Arc;
+
+use cofferdam_format_kit::{
+    Accepted, Answer, Body, Format, Recorded, Request, Route, Upload, View as _, Want,
+};
+use cofferdam_store::{RepositoryRow, ServedRow, Tx};
+use cofferdam_types::{Error, ErrorKind, PackageUrl, Result, Sha256};
+use tokio::sync::Mutex;
+
+use crate::{
+    Cause, Commit, Mode, Registry, Session, kind_of,
+    view::{RepoView, TxHandle},
+};
+
+impl Registry {
+    /// A read-only view of a repository's newest generation.
+    ///
+    /// # Errors
+    /// `Internal` when the database fails.
+    pub async fn view(&self, repository: &RepositoryRow) -> Result<RepoView<'static>> {
+        let tx = TxHandle::Owned(Box::new(self.db().read().await?));
+        let format = self.format(&repository.format)?;
+        RepoView::new(tx, repository, format, self.blobs(), self.public_url()).await
+    }
+
+    /// Answers a read.
+    ///
+    /// # Errors
+    /// `NotFound` and what the format says; the edge shows them in the format's own shape.
+    pub async fn answer(
+        &self,
+        repository: &RepositoryRow,
+        request: &Request,
+        route: &Route,
+        session: Session,
+    ) -> Result<Answer> {
+        let format = self.format(&repository.format)?.clone();
+        let live = match self.record_first(repository, &format, request, route, session).await {
+            Ok(live) => live,
+            Err(error) => {
+                self.note_miss(repository, route, session, &error).await?;
+                return Err(error);
+            }
+        };
+        if let Some(answer) = live {
+            return Ok(answer);
+        }
+        let view = self.view(repository).await?;
+        let answer = format.serve(request, route, &view).await;
+        if let (Ok(Answer { body: Body::Blob { sha256, .. }, .. }), Route::File { path, .. }) =
+            (&answer, route)
+        {
+            drop(view);
+            self.note_file(repository, path, sha256, session).await?;
+        } else if let Err(error) = &answer {
+            drop(view);
+            self.note_miss(repository, route, session, error).await?;
+        }
+        answer
+    }
+
+    /// Takes a client's publish through the format and the gate.
+    ///
+    /// # Errors
+    /// What the format or the gate refused; nothing has changed then.
+    pub async fn publish(&self, repository: &RepositoryRow, upload: Upload, actor: &str) -> Result<Answer> {
+        let format = self.format(&repository.format)?.clone();
+        let view = self.view(repository).await?;
+        let Accepted { changes, answer } = format.accept(upload, &view, &self.door()).await?;
+        drop(view);
+        self.commit(repository, &changes, Commit { actor, cause: Cause::Publish }).await?;
+        Ok(answer)
+    }
+
+    /// In a recording: brings what is wanted from upstream and commits it. `Some` is a live answer.
+    async fn record_first(
+        &self,
+        repository: &RepositoryRow,
+        format: &Arc<dyn Format>,
+        request: &Request,
+        route: &Route,
+        session: Session,
+    ) -> Result<Option<Answer>> {
+        let Session::Recording(id, Mode::Record) = session else { return Ok(None) };
+        let Some(want) = format.want(request, route) else { return Ok(None) };
+        let Some((mirror, upstream)) = self.recording_mirror(repository).await? else { return Ok(None) };
+        let turn = self.turn(&mirror, &want).await;
+        let _alone = turn.lock().await;
+        let view = self.view(&mirror).await?;
+        if let Want::File { path, .. } = &want
+            && view.file(path).await?.is_some()
+        {
+            return Ok(None);
+        }
+        let Recorded { changes, answer } =
+            format.record(&want, &view, upstream.as_ref(), &self.door()).await?;
+        drop(view);
+        if !changes.is_empty() {
+            let actor = format!("recording:{id}");
+            self.commit(&mirror, &changes, Commit { actor: &actor, cause: Cause::Record }).await?;
+        }
+        Ok(answer)
+    }
+
+    /// The mirror that records for a repository: itself, or the first mirror of a group.
+    async fn recording_mirror(
+        &self,
+        repository: &RepositoryRow,
+    ) -> Result<Option<(RepositoryRow, Arc<dyn cofferdam_format_kit::Upstream>)>> {
+        use cofferdam_format_kit::RepositoryKind as Kind;
+        let Some((_, upstream)) = self.0.upstreams.iter().find(|(name, _)| **name == repository.format)
+        else {
+            return Ok(None);
+        };
+        let mirror = match kind_of(repository) {
+            Kind::Mirror => Some(repository.clone()),
+            Kind::Hosted => None,
+            Kind::Group => {
+                let members = self.db().read().await?.registry().members(repository.id).await?;
+                members.into_iter().find(|m| kind_of(m) == Kind::Mirror)
+            }
+        };
+        Ok(mirror.map(|m| (m, Arc::clone(upstream))))
+    }
+
+    /// One recorder for one thing at a time: ten clients that ask at once cost one download.
+    async fn turn(&self, mirror: &RepositoryRow, want: &Want) -> Arc<Mutex<()>> {
+        let key = format!("{}\n{want:?}", mirror.name);
+        let mut turns = self.0.recording.lock().await;
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        if let Some(turn) = turns.get(&key).and_then(std::sync::Weak::upgrade) {
+            return turn;
+        }
+        let turn = Arc::new(Mutex::new(()));
+        turns.insert(key, Arc::downgrade(&turn));
+        turn
+    }
+
+    async fn note_file(
+        &self,
+        repository: &RepositoryRow,
+        path: &str,
+        sha256: &Sha256,
+        session: Session,
+    ) -> Result<()> {
+        let Some((kind, id)) = session.key() else { return Ok(()) };
+        let mut tx = self.db().write().await?;
+        let Some((owner, file)) = owner_of(&mut tx, repository, path, sha256).await? else { return Ok(()) };
+        let format = self.format(&repository.format)?;
+        let row = ServedRow {
+            repository: owner,
+            path: path.into(),
+            purl: PackageUrl::new(format.purl_type(), &file.package, &file.version).to_string(),
+            package: file.package,
+            version: file.version,
+            sha256: Some(file.digests.sha256),
+            size: file.digests.size,
+            outcome: "served".into(),
+            at: self.clock().now(),
+            times: 1,
+        };
+        tx.served().note(kind, id, &row).await?;
+        tx.commit().await
+    }
+
+    async fn note_miss(
+        &self,
+        repository: &RepositoryRow,
+        route: &Route,
+        session: Session,
+        error: &Error,
+    ) -> Result<()> {
+        let Some((kind, id)) = session.key() else { return Ok(()) };
+        let (Route::Document { path, package } | Route::File { path, package }) = route else {
+            return Ok(());
+        };
+        if !matches!(
+            error.kind(),
+            ErrorKind::NotFound | ErrorKind::Unavailable | ErrorKind::VerificationFailed
+        ) {
+            return Ok(());
+        }
+        let row = ServedRow {
+            repository: repository.name.clone(),
+            path: path.clone(),
+            package: package.clone().unwrap_or_default(),
+            version: String::new(),
+            sha256: None,
+            size: 0,
+            purl: String::new(),
+            outcome: "missing".into(),
+            at: self.clock().now(),
+            times: 1,
+        };
+        let mut tx = self.db().write().await?;
+        tx.served().note(kind, id, &row).await?;
+        tx.commit().await
+    }
+}
+
+/// The member of a group (or the repository itself) that a served file came from.
+async fn owner_of(
+    tx: &mut Tx,
+    repository: &RepositoryRow,
+    path: &str,
+    sha256: &Sha256,
+) -> Result<Option<(String, cofferdam_store::FileRow)>> {
+    let mut places = tx.registry().members(repository.id).await?;
+    places.insert(0, repository.clone());
+    for place in places {
+        if let Some(file) = tx.registry().file(place.id, path).await?
+            && file.digests.sha256 == *sha256
+        {
+            return Ok(Some((place.name, file)));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,252 @@
+//! One generation of a repository as a format sees it.
+//!
+//! Groups are merged here, package by package, and this is where the rule against dependency
+//! confusion lives: **a name that any hosted member has is served from hosted members only**. A
+//! mirror can never add a version to a name of ours, whatever its number.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cofferdam_blobs::Blobs;
+use cofferdam_format_kit::{
+    DocumentRef, FileRef, Format, PackageView, PointerView, ReleaseState, ReleaseView, RepositoryKind,
+    RepositoryView, View,
+};
+use cofferdam_store::{FileRow, PackageRow, ReleaseRow, RepositoryRow, Tx};
+use cofferdam_types::{Error, ErrorKind, Result, Sha256};
+use futures::TryStreamExt as _;
+use tokio::sync::Mutex;
+
+const READ_LIMIT: u64 = 16 << 20;
+
+/// A transaction of our own, or the caller's.
+pub(crate) enum TxHandle<'t> {
+    Owned(Box<Tx>),
+    Borrowed(&'t mut Tx),
+}
+
+impl TxHandle<'_> {
+    fn get(&mut self) -> &mut Tx {
+        match self {
+            Self::Owned(tx) => tx,
+            Self::Borrowed(tx) => tx,
+        }
+    }
+}
+
+/// A [`View`] of a repository or group in one transaction.
+pub struct RepoView<'t> {
+    info: RepositoryView,
+    row: RepositoryRow,
+    /// The repositories to look in, in order; the repository itself when it is no group.
+    members: Vec<RepositoryRow>,
+    format: Arc<dyn Format>,
+    blobs: Arc<dyn Blobs>,
+    tx: Mutex<TxHandle<'t>>,
+}
+
+/// The kind of a repository.
+#[must_use]
+pub fn kind_of(row: &RepositoryRow) -> RepositoryKind {
+    match row.kind.as_str() {
+        "hosted" => RepositoryKind::Hosted,
+        "group" => RepositoryKind::Group,
+        _ => RepositoryKind::Mirror,
+    }
+}
+
+pub(crate) fn kind_name(kind: RepositoryKind) -> &'static str {
+    match kind {
+        RepositoryKind::Hosted => "hosted",
+        RepositoryKind::Mirror => "mirror",
+        RepositoryKind::Group => "group",
+    }
+}
+
+impl<'t> RepoView<'t> {
+    pub(crate) async fn new(
+        mut tx: TxHandle<'t>,
+        row: &RepositoryRow,
+        format: &Arc<dyn Format>,
+        blobs: &Arc<dyn Blobs>,
+        public_url: &str,
+    ) -> Result<RepoView<'t>> {
+        let kind = kind_of(row);
+        let members = match kind {
+            RepositoryKind::Group => tx.get().registry().members(row.id).await?,
+            _ => vec![row.clone()],
+        };
+        let base = format!("{public_url}/r/{}", row.name);
+        Ok(Self {
+            info: RepositoryView { name: row.name.clone(), kind, base },
+            row: row.clone(),
+            members,
+            format: Arc::clone(format),
+            blobs: Arc::clone(blobs),
+            tx: Mutex::new(tx),
+        })
+    }
+
+    /// The members that may speak for a name: hosted ones if any of them has it, else mirrors.
+    async fn speakers(&self, key: &str) -> Result<Vec<(RepositoryRow, PackageRow, Vec<ReleaseRow>)>> {
+        let mut tx = self.tx.lock().await;
+        let mut rows = tx.get().registry();
+        let mut found = Vec::new();
+        for member in &self.members {
+            if let Some(package) = rows.package(member.id, key).await? {
+                let releases = rows.releases(package.id).await?;
+                if !releases.is_empty() {
+                    found.push((member.clone(), package, releases));
+                }
+            }
+        }
+        let local = found.iter().any(|(member, ..)| kind_of(member) == RepositoryKind::Hosted);
+        if local {
+            found.retain(|(member, ..)| kind_of(member) == RepositoryKind::Hosted);
+        }
+        Ok(found)
+    }
+}
+
+#[async_trait]
+impl View for RepoView<'_> {
+    fn repository(&self) -> &RepositoryView {
+        &self.info
+    }
+
+    async fn document(&self, path: &str) -> Result<Option<DocumentRef>> {
+        let mut tx = self.tx.lock().await;
+        let row = tx.get().registry().document(self.row.id, path).await?;
+        Ok(row.map(|d| DocumentRef {
+            path: d.path,
+            media_type: d.media_type,
+            sha256: d.sha256,
+            size: d.size,
+        }))
+    }
+
+    async fn file(&self, path: &str) -> Result<Option<FileRef>> {
+        for member in &self.members {
+            let found = self.tx.lock().await.get().registry().file(member.id, path).await?;
+            let Some(file) = found else { continue };
+            let speaks = self.members.len() == 1
+                || self.speakers(&file.package).await?.iter().any(|(m, ..)| m.id == member.id);
+            if speaks {
+                return Ok(Some(file_ref(file)));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn package(&self, key: &str) -> Result<Option<PackageView>> {
+        let mut merged: Option<PackageView> = None;
+        for (_, package, releases) in self.speakers(key).await? {
+            let mut tx = self.tx.lock().await;
+            let mut rows = tx.get().registry();
+            let files = rows.files(package.id).await?;
+            let pointers = rows.pointers(package.id).await?;
+            let one = package_view(package, releases, files, pointers);
+            match &mut merged {
+                None => merged = Some(one),
+                Some(all) => merge(all, one),
+            }
+        }
+        if let Some(package) = &mut merged {
+            package.releases.sort_by(|a, b| self.format.compare_versions(&a.version, &b.version));
+        }
+        Ok(merged)
+    }
+
+    async fn packages(&self, after: Option<&str>, limit: usize) -> Result<Vec<(String, String)>> {
+        let mut tx = self.tx.lock().await;
+        let mut all: Vec<(String, String)> = Vec::new();
+        for member in &self.members {
+            let page = tx.get().registry().packages(member.id, after.unwrap_or(""), limit).await?;
+            all.extend(page.into_iter().map(|p| (p.key, p.display)));
+        }
+        // Members come in order and the sort is stable: the first member's spelling wins.
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all.dedup_by(|b, a| a.0 == b.0);
+        all.truncate(limit);
+        Ok(all)
+    }
+
+    async fn search(&self, text: &str, limit: usize) -> Result<Vec<String>> {
+        let mut tx = self.tx.lock().await;
+        let mut all: Vec<String> = Vec::new();
+        for member in &self.members {
+            let page = tx.get().registry().search(member.id, text, limit).await?;
+            all.extend(page.into_iter().map(|p| p.key));
+        }
+        all.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
+        all.dedup();
+        all.truncate(limit);
+        Ok(all)
+    }
+
+    async fn read(&self, sha256: &Sha256) -> Result<Bytes> {
+        let size = self.blobs.size(sha256).await?.unwrap_or(0);
+        if size > READ_LIMIT {
+            let text = format!("a document of {size} bytes cannot be read whole");
+            return Err(Error::new(ErrorKind::TooLarge, "blob-too-large", text));
+        }
+        let chunks: Vec<Bytes> = self.blobs.read(sha256, None).await?.try_collect().await?;
+        Ok(chunks.concat().into())
+    }
+}
+
+fn package_view(
+    package: PackageRow,
+    releases: Vec<ReleaseRow>,
+    files: Vec<FileRow>,
+    pointers: Vec<(String, String)>,
+) -> PackageView {
+    let mut releases: Vec<ReleaseView> = releases
+        .into_iter()
+        .map(|r| ReleaseView {
+            version: r.version,
+            state: if r.state == "yanked" { ReleaseState::Yanked } else { ReleaseState::Admitted },
+            yank_reason: r.yank_reason,
+            meta: r.meta,
+            published: r.published,
+            files: Vec::new(),
+        })
+        .collect();
+    let index: std::collections::HashMap<String, usize> =
+        releases.iter().enumerate().map(|(i, r)| (r.version.clone(), i)).collect();
+    for file in files {
+        if let Some(at) = index.get(&file.version) {
+            releases[*at].files.push(file_ref(file));
+        }
+    }
+    let pointers = pointers.into_iter().map(|(name, version)| PointerView { name, version }).collect();
+    PackageView { key: package.key, display: package.display, releases, pointers }
+}
+
+/// Adds what a later member has and the earlier ones have not.
+fn merge(all: &mut PackageView, more: PackageView) {
+    for release in more.releases {
+        if !all.releases.iter().any(|r| r.version == release.version) {
+            all.releases.push(release);
+        }
+    }
+    for pointer in more.pointers {
+        if !all.pointers.iter().any(|p| p.name == pointer.name) {
+            all.pointers.push(pointer);
+        }
+    }
+    all.pointers.sort_by(|a, b| a.name.cmp(&b.name));
+}
+
+pub(crate) fn file_ref(file: FileRow) -> FileRef {
+    FileRef {
+        path: file.path,
+        role: file.role,
+        sha256: file.digests.sha256,
+        size: file.digests.size,
+        digests: file.digests,
+        meta: file.meta,
+        added: file.at,
+    }
+}

@@ -1,0 +1,88 @@
+//! What a session was given by the registries, and what it asked for in vain.
+
+use cofferdam_types::{Result, Sha256, Timestamp};
+
+use crate::{
+    Row, Tx,
+    sql::{args, statements},
+};
+
+statements! {
+    NOTE = "INSERT INTO served (kind, session, repository, path, package, version, sha256, size, purl, outcome, at, times)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1)
+        ON CONFLICT (kind, session, repository, path) DO UPDATE SET times = served.times + 1, outcome = $10,
+            sha256 = $7, size = $8, version = $6, purl = $9";
+    LIST = "SELECT repository, path, package, version, sha256, size, purl, outcome, at, times FROM served
+        WHERE kind = $1 AND session = $2 ORDER BY repository, path";
+}
+
+/// One thing that a session asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServedRow {
+    /// The repository's name.
+    pub repository: String,
+    /// The path below it.
+    pub path: String,
+    /// The package's key; empty where the path does not tell.
+    pub package: String,
+    /// The version; empty for indexes and misses.
+    pub version: String,
+    /// The bytes that were served; `None` for misses.
+    pub sha256: Option<Sha256>,
+    /// Their size.
+    pub size: u64,
+    /// The package URL; empty for misses.
+    pub purl: String,
+    /// `served` or `missing`.
+    pub outcome: String,
+    /// First asked for.
+    pub at: Timestamp,
+    /// How often.
+    pub times: u64,
+}
+
+/// Rows of sessions.
+pub struct ServedRows<'t>(pub(crate) &'t mut Tx);
+
+impl ServedRows<'_> {
+    /// Notes that session `session` of kind `kind` (`recording`, `job`) asked for something.
+    ///
+    /// # Errors
+    /// `Internal` when the database fails; so for every method here.
+    pub async fn note(&mut self, kind: &str, session: i64, row: &ServedRow) -> Result<()> {
+        let values = args![
+            kind,
+            session,
+            &row.repository,
+            &row.path,
+            &row.package,
+            &row.version,
+            row.sha256,
+            row.size,
+            &row.purl,
+            &row.outcome,
+            row.at
+        ];
+        self.0.execute(NOTE, values).await.map(drop)
+    }
+
+    /// Everything that a session asked for, by repository and path.
+    pub async fn list(&mut self, kind: &str, session: i64) -> Result<Vec<ServedRow>> {
+        self.0.all(LIST, args![kind, session]).await?.iter().map(served).collect()
+    }
+}
+
+fn served(row: &Row) -> Result<ServedRow> {
+    Ok(ServedRow {
+        repository: row.text("repository")?,
+        path: row.text("path")?,
+        package: row.text("package")?,
+        version: row.text("version")?,
+        sha256: row.opt_text("sha256")?.and_then(|t| t.parse().ok()),
+        size: row.size("size")?,
+        purl: row.text("purl")?,
+        outcome: row.text("outcome")?,
+        at: row.time("at")?,
+        times: row.size("times")?,
+    })
+}
