@@ -12,6 +12,7 @@
 //! This crate must never hold business rules, read the clock, or do I/O other than the database's:
 //! a write transaction is short, because SQLite has one writer.
 
+mod access;
 mod audit;
 mod db;
 pub mod dialect;
@@ -24,6 +25,7 @@ mod sql;
 mod tasks;
 mod tx;
 
+pub use access::{AccessRows, ApprovalRow, PersonRow, TokenOwner, TokenRow, VoteRow};
 pub use audit::{AuditEntryRow, AuditRows};
 pub use db::Db;
 pub use registry::{
@@ -40,12 +42,13 @@ pub use tx::Tx;
 #[must_use]
 pub fn statements() -> Vec<(&'static str, &'static str)> {
     [
-        tx::STATEMENTS,
-        tasks::STATEMENTS,
-        settings::STATEMENTS,
+        access::STATEMENTS,
         audit::STATEMENTS,
         registry::STATEMENTS,
         served::STATEMENTS,
+        settings::STATEMENTS,
+        tasks::STATEMENTS,
+        tx::STATEMENTS,
     ]
     .concat()
 }

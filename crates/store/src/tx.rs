@@ -9,7 +9,7 @@ use sqlx::{
 };
 
 use crate::{
-    AuditRows, RegistryRows, ServedRows, Settings, Tasks,
+    AccessRows, AuditRows, RegistryRows, ServedRows, Settings, Tasks,
     dialect::Dialect,
     row::{Cell, Row, Value},
     sql::{args, statements},
@@ -90,6 +90,11 @@ impl Tx {
             Inner::Postgres(tx) => tx.commit().await,
         }
         .map_err(|e| failed("COMMIT", e))
+    }
+
+    /// People, roles, tokens, approvals.
+    pub fn access(&mut self) -> AccessRows<'_> {
+        AccessRows(self)
     }
 
     /// Background work.
