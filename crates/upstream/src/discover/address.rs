@@ -45,21 +45,27 @@ fn decoded(text: &str) -> String {
     url::form_urlencoded::parse(form.as_bytes()).next().map(|(_, v)| v.into_owned()).unwrap_or_default()
 }
 
-/// The user and password that `~/.netrc` has for a host, as an `Authorization` value.
+/// The user and password that `~/.netrc` has for a host, as an `Authorization` value: the entry of
+/// that machine, else the `default` one.
 pub fn netrc(home: &Path, host: &str) -> Option<Secret<String>> {
     let text = super::ask::small_text(&home.join(".netrc")).ok()??;
     let mut words = text.split_whitespace();
-    let (mut here, mut login, mut password) = (false, None, None);
+    let (mut machine, mut default) = ([None; 2], [None; 2]);
+    let mut entry: Option<&mut [Option<&str>; 2]> = None;
     while let Some(word) = words.next() {
         match word {
-            "machine" if here && password.is_some() => break,
-            "machine" => here = words.next() == Some(host),
-            "default" if !here => here = true,
-            "login" => login = words.next().filter(|_| here).or(login),
-            "password" => password = words.next().filter(|_| here).or(password),
+            "machine" => entry = (words.next() == Some(host)).then_some(&mut machine),
+            "default" => entry = Some(&mut default),
+            "login" | "password" => {
+                let value = words.next();
+                if let Some(entry) = &mut entry {
+                    entry[usize::from(word == "password")] = value;
+                }
+            }
             _ => {}
         }
     }
+    let [login, password] = if machine[1].is_some() { machine } else { default };
     Some(basic(login.unwrap_or_default(), password?))
 }
 

@@ -97,14 +97,25 @@ fn read(mut child: Child) -> Result<String, Silence> {
         // Nobody listens any more when the patience ran out.
         let _ = send.send(outcome);
     });
-    let answer = receive.recv_timeout(PATIENCE);
-    if answer.is_err() {
+    let Ok(answer) = receive.recv_timeout(PATIENCE) else {
         // It may have ended by itself just now; either way it is gone after `wait`.
         let _ = child.kill();
-    }
-    let status = child.wait().map_err(Silence::Broken)?;
-    let text = answer.map_err(|_| Silence::TooSlow)?.map_err(Silence::Broken)?;
-    if status.success() { Ok(text) } else { Err(Silence::Failed) }
+        let _ = child.wait();
+        return Err(Silence::TooSlow);
+    };
+    let text = answer.map_err(Silence::Broken)?;
+    if ended(child)? { Ok(text) } else { Err(Silence::Failed) }
+}
+
+/// Whether a client that has said everything ends well; one that stays is left to itself.
+fn ended(mut child: Child) -> Result<bool, Silence> {
+    let (send, receive) = mpsc::channel();
+    std::thread::spawn(move || {
+        // Nobody listens any more when the patience ran out.
+        let _ = send.send(child.wait());
+    });
+    let status = receive.recv_timeout(PATIENCE).map_err(|_| Silence::TooSlow)?;
+    Ok(status.map_err(Silence::Broken)?.success())
 }
 
 /// A configuration file's text; `None` when there is no such file.

@@ -76,6 +76,9 @@ struct Person<'a> {
     cwd: &'a Path,
 }
 
+/// Asks one client; what the person should know besides goes to the sentences.
+type Find = fn(&Person<'_>, &mut Vec<String>) -> Result<Found>;
+
 impl Person<'_> {
     /// A variable that is set and not empty.
     fn var(&self, name: &str) -> Option<String> {
@@ -100,7 +103,7 @@ pub fn discover(
 ) -> Discovery {
     let person = Person { env, home, cwd };
     let mut out = Discovery::default();
-    let clients: [(&'static str, fn(&Person<'_>, &mut Vec<String>) -> Result<Found>); 3] =
+    let clients: [(&'static str, Find); 3] =
         [("pypi", pip::find), ("npm", npm::find), ("cargo", cargo::find)];
     for (format, find) in clients {
         let set = overrides.iter().find(|o| o.format == format);

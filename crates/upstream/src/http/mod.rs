@@ -95,14 +95,16 @@ impl HttpUpstream {
 
     /// The absolute form of what a format asked for.
     fn resolve(&self, url: &str) -> Result<Url> {
-        let absolute = self.root.join(url).map_err(|e| bad_address(url, &e.to_string()))?;
+        let mut absolute = self.root.join(url).map_err(|e| bad_address(url, &e.to_string()))?;
+        // A user in a link would become a credential that nobody here chose to send.
+        let _ = (absolute.set_username(""), absolute.set_password(None));
         if absolute.scheme() == "https" || (absolute.scheme() == "http" && self.root.scheme() == "http") {
             return Ok(absolute);
         }
         Err(Error::new(
             ErrorKind::Unavailable,
             "upstream-downgrade",
-            format!("upstream {} refers to {absolute}, which is not https", self.root),
+            format!("upstream {} refers to {}, which is not https", self.root, shown(&absolute)),
         )
         .hint("nothing is fetched over an unprotected line from a registry that is used over https"))
     }
@@ -122,13 +124,18 @@ impl HttpUpstream {
         }
         match request.send().await {
             Ok(answer) if is_transient(answer.status()) => {
-                tracing::debug!(%url, status = answer.status().as_u16(), "upstream asks to come again");
+                tracing::debug!(
+                    url = shown(url),
+                    status = answer.status().as_u16(),
+                    "upstream asks to come again"
+                );
                 let after = retry_after(answer.headers());
                 Attempt::Again { last: Ok(answer), after }
             }
             Ok(answer) => Attempt::Done(Ok(answer)),
             Err(error) => {
-                tracing::debug!(%url, error = %error, "upstream did not answer");
+                let error = error.without_url();
+                tracing::debug!(url = shown(url), error = %error, "upstream did not answer");
                 Attempt::Again { last: Err(no_answer(url, error)), after: None }
             }
         }
@@ -146,6 +153,7 @@ impl Upstream for HttpUpstream {
             .map(|text| HeaderValue::from_str(text).map_err(|e| Error::internal("an Accept header", e)))
             .transpose()?;
         let mut at = self.resolve(url)?;
+        let first = shown(&at);
         for _ in 0..=MOST_REDIRECTS {
             let permit = self.hosts.enter(&at).await?;
             let answer = self.send(&at, accept.as_ref()).await?;
@@ -153,20 +161,12 @@ impl Upstream for HttpUpstream {
                 return Ok(fetched(at, answer, permit));
             };
             let target = at.join(&next).map_err(|e| bad_address(&next, &e.to_string()))?;
-            if at.scheme() == "https" && target.scheme() != "https" {
-                return Err(Error::new(
-                    ErrorKind::Unavailable,
-                    "upstream-downgrade",
-                    format!("{at} redirects to {target}, which is not https"),
-                )
-                .hint("the registry or a proxy in between is set up wrongly; nothing was fetched"));
-            }
             at = self.resolve(target.as_str())?;
         }
         Err(Error::new(
             ErrorKind::Unavailable,
             "upstream-redirects",
-            format!("{url} was redirected more than {MOST_REDIRECTS} times, last to {at}"),
+            format!("{first} was redirected more than {MOST_REDIRECTS} times, last to {}", shown(&at)),
         )
         .hint("check the registry's address in the client's configuration"))
     }
@@ -177,7 +177,7 @@ fn fetched(at: Url, answer: reqwest::Response, permit: hosts::Permit) -> Fetched
     let status = answer.status();
     let headers = answer.headers().clone();
     let url = at.to_string();
-    Fetched { status, headers, body: body::stream(url.clone(), answer, permit), url }
+    Fetched { status, headers, body: body::stream(shown(&at), answer, permit), url }
 }
 
 /// The target of a redirect, if this is one that a GET follows.
@@ -197,6 +197,16 @@ fn is_transient(status: StatusCode) -> bool {
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
+}
+
+/// An address for people and logs: without the query, which in a link to a file store is a key to it,
+/// and without a user.
+fn shown(url: &Url) -> String {
+    let mut plain = url.clone();
+    plain.set_query(None);
+    // Both fail only where there is no host, and then there is no user either.
+    let _ = (plain.set_username(""), plain.set_password(None));
+    plain.to_string()
 }
 
 fn header_value(secret: &Secret<String>, found: &Found) -> Result<Secret<HeaderValue>> {
@@ -243,7 +253,7 @@ fn no_answer(url: &Url, error: reqwest::Error) -> Error {
     } else {
         ("upstream-broken", "broke off", "try again; if it stays, look at the proxy in between".to_owned())
     };
-    Error::new(ErrorKind::Unavailable, code, format!("{url} {what}"))
+    Error::new(ErrorKind::Unavailable, code, format!("{} {what}", shown(url)))
         .hint(hint)
         .with_source(error.without_url())
 }
