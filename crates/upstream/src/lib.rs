@@ -1,1 +1,22 @@
 //! The only code that dials out; exists only in the connected role.
+//!
+//! Two halves:
+//!
+//! | module | what for |
+//! |---|---|
+//! | [`discover`] | asks the person's own clients (pip, npm, Cargo) which registry they use, and with which credentials |
+//! | [`HttpUpstream`] | fetches from one such registry, behind [`cofferdam_format_kit::Upstream`] |
+//!
+//! Start at [`discover()`] and give each [`Found`] to [`HttpUpstream::new`].
+//!
+//! This crate must never know a registry's address of its own: an address comes from the person's
+//! configuration, from the client itself, or from a crate that is kept for the purpose. It must never
+//! print or log a credential, and never send one to another origin than the registry's own.
+
+pub mod discover;
+mod http;
+mod retry;
+
+pub use discover::{Discovery, Found, Override, discover};
+pub use http::{HttpUpstream, Options};
+pub use retry::Retries;

@@ -1,0 +1,64 @@
+//! The HTTP library, set up for one registry: trust, proxy, time-outs.
+//!
+//! Trust is the system's (which honours `SSL_CERT_FILE` and `SSL_CERT_DIR`) plus the bundle that the
+//! person's client was told of. It must never switch certificate checks off.
+
+use std::{fs, io::Read as _, path::Path};
+
+use cofferdam_types::{Error, Result};
+use reqwest::{Certificate, Client, Proxy, redirect::Policy};
+
+use super::Options;
+use crate::Found;
+
+/// Largest CA bundle read, in bytes. The usual system bundle is about 0.2 MiB.
+const LARGEST_BUNDLE: u64 = 8 << 20;
+
+/// A client for `found`; `decode` says whether bodies may travel compressed.
+pub fn build(found: &Found, options: &Options, decode: bool) -> Result<Client> {
+    let mut builder = Client::builder()
+        .user_agent(concat!("cofferdam/", env!("CARGO_PKG_VERSION")))
+        .redirect(Policy::none())
+        // Retries are ours, so that there is one count and one clock for them.
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .connect_timeout(options.connect_timeout)
+        .read_timeout(options.read_timeout)
+        .gzip(decode);
+    if let Some(path) = &found.ca_bundle {
+        builder = builder.tls_certs_merge(certificates(path)?);
+    }
+    builder = match &found.proxy {
+        Some(proxy) => builder.proxy(Proxy::all(proxy.expose()).map_err(|error| {
+            Error::invalid("upstream-proxy", format!("the proxy that {} names is no address", found.source))
+                .hint("write it as http://host:port")
+                .with_source(error.without_url())
+        })?),
+        None if options.proxy_from_env => builder,
+        None => builder.no_proxy(),
+    };
+    builder.build().map_err(|e| {
+        Error::invalid("upstream-tls", format!("no connection to {} can be set up", found.root))
+            .hint("check the CA certificates of this machine (SSL_CERT_FILE, SSL_CERT_DIR) and the client's bundle")
+            .with_source(e)
+    })
+}
+
+/// The certificates of a PEM bundle.
+fn certificates(path: &Path) -> Result<Vec<Certificate>> {
+    let bad = |why: String| {
+        Error::invalid("upstream-ca-bundle", format!("the CA bundle {} {why}", path.display()))
+            .hint("point the client's setting (cert, cafile, cainfo) at a PEM file")
+    };
+    let mut pem = Vec::new();
+    let file = fs::File::open(path).map_err(|e| bad(format!("cannot be read: {e}")))?;
+    file.take(LARGEST_BUNDLE + 1).read_to_end(&mut pem).map_err(|e| bad(format!("cannot be read: {e}")))?;
+    if pem.len() as u64 > LARGEST_BUNDLE {
+        return Err(bad(format!("is larger than {LARGEST_BUNDLE} bytes")));
+    }
+    let certificates = Certificate::from_pem_bundle(&pem).map_err(|e| bad(format!("is not PEM: {e}")))?;
+    if certificates.is_empty() {
+        return Err(bad("holds no certificate".to_owned()));
+    }
+    Ok(certificates)
+}
