@@ -1,1 +1,21 @@
 //! Keys, DSSE envelopes, in-toto statements and signed notes.
+//!
+//! Start at [`SigningKey`] and [`VerifyingKey`]; [`sign_statement`] and [`verify_statement`] are what
+//! transfers, approvals and provenance use; [`note`] is for checkpoints of the audit log.
+//! This crate must never open a socket or a database, never read the clock, and touch no file except
+//! the key files it is asked to read or write. It decides whether a signature holds, never whose
+//! signature is needed: the caller passes keys and threshold.
+
+mod dsse;
+mod key;
+mod keyfile;
+pub mod note;
+mod statement;
+
+pub use dsse::{Envelope, MAX_ENVELOPE_BYTES, MAX_SIGNATURES, Signature, VerifiedPayload, pae, sign, verify};
+pub use key::{KeyId, SigningKey, VerifyingKey};
+pub use keyfile::MAX_KEY_FILE_BYTES;
+pub use statement::{
+    STATEMENT_PAYLOAD_TYPE, STATEMENT_TYPE, Statement, Subject, VerifiedStatement, sign_statement,
+    verify_statement,
+};
