@@ -342,7 +342,8 @@ async fn admit_file(claim: &Draft, file: &DraftFile, door: &dyn Door) -> Result<
     let claimed = FileMeta::of(&file.meta);
     let meta = FileMeta {
         requires_python: inspected.requires_python.clone().or(claimed.requires_python.as_deref().map(clean)),
-        upload_time: claimed.upload_time,
+        // What was published by a client on the other side keeps its day there.
+        upload_time: claimed.upload_time.or(claim.published),
         yanked: claimed.yanked.as_deref().map(clean),
     };
     let made = inspect::draft_files(door, &filename, digests, &inspected, &meta).await?;

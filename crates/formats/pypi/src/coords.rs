@@ -64,6 +64,16 @@ impl Filename {
         file_path(&self.key, &self.text)
     }
 
+    /// What tells this file from others of the same release: a wheel's build and tags, or the
+    /// ending. Two files of one release with the same slot are one file in two spellings.
+    pub(crate) fn slot(&self) -> String {
+        match self.kind {
+            Kind::Wheel => self.text.splitn(3, '-').nth(2).unwrap_or_default().to_ascii_lowercase(),
+            Kind::TarGz => ".tar.gz".into(),
+            Kind::Zip => ".zip".into(),
+        }
+    }
+
     /// Reads a file name that is claimed to belong to the package `key`.
     ///
     /// The key is needed because old source distributions keep `-` in the name:
@@ -184,8 +194,7 @@ pub(crate) fn split_at_key<'a>(stem: &'a str, key: &str) -> Option<(&'a str, &'a
         .find(|(name, version)| !version.is_empty() && normalise(name).is_ok_and(|n| n == key))
 }
 
-/// The version that follows a spelling of `key` in `<name>-<version>`; wheels escape `-` as `_`,
-/// so there may be several places to split, of which one matches.
+/// Name and version of a wheel's file name, whose parts hold no `-` of their own.
 fn wheel_parts<'a>(text: &str, stem: &'a str) -> Result<(&'a str, &'a str)> {
     let parts: Vec<&str> = stem.split('-').collect();
     let tags_ok = |tags: &[&str]| tags.iter().all(|t| !t.is_empty());

@@ -13,7 +13,7 @@ pub(crate) const UPSTREAM_DIGEST: &str = "upstream-digest";
 pub(crate) fn answer(error: &Error) -> Answer {
     let mut text = error.message().to_owned();
     if let Some(hint) = error.advice() {
-        text.push_str("\n");
+        text.push('\n');
         text.push_str(hint);
     }
     text.push('\n');

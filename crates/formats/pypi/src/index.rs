@@ -66,6 +66,7 @@ impl Yanked {
         }
     }
 
+    /// The other way round.
     fn from_reason(reason: Option<&str>) -> Self {
         match reason {
             None => Self::Flag(false),
@@ -73,6 +74,11 @@ impl Yanked {
             Some(reason) => Self::Reason(reason.to_owned()),
         }
     }
+}
+
+/// Some indexes write `null` where the specification has `false`.
+fn or_not<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Yanked, D::Error> {
+    Option::<Yanked>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// One file of a project page, ours or upstream's.
@@ -96,7 +102,7 @@ pub(crate) struct FileEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload_time: Option<String>,
     /// Whether it is yanked.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_not")]
     pub yanked: Yanked,
     /// Whether `<url>.metadata` is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]

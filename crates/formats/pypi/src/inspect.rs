@@ -10,7 +10,7 @@ use cofferdam_format_kit::{
     Door, DoorExt as _, DraftFile,
     archive::{Bounds, scan_tar_gz, scan_zip},
 };
-use cofferdam_types::{Digests, Error, Result, Timestamp};
+use cofferdam_types::{Digests, Error, ErrorKind, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -27,13 +27,14 @@ pub(crate) struct CoreMetadata {
 
 impl CoreMetadata {
     /// Reads the header block of a metadata file: `Name: value` lines, continued by lines that
-    /// start with white space, up to the first empty line.
+    /// start with white space, up to the first line that is neither.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
         let text = String::from_utf8_lossy(bytes);
         let mut fields: Vec<(String, String)> = Vec::new();
-        for line in text.lines().take(HEADER_LIMIT) {
-            if line.trim().is_empty() {
-                break;
+        for (count, line) in text.lines().enumerate() {
+            if count == HEADER_LIMIT {
+                let text = format!("the metadata has more than {HEADER_LIMIT} header lines");
+                return Err(Error::new(ErrorKind::TooLarge, "metadata-too-large", text));
             }
             if line.starts_with([' ', '\t']) {
                 if let Some((_, value)) = fields.last_mut() {
@@ -42,9 +43,8 @@ impl CoreMetadata {
                 }
                 continue;
             }
-            let (name, value) = line.split_once(':').ok_or_else(|| {
-                Error::invalid("metadata-broken", format!("`{}` in the metadata is no field", shown(line)))
-            })?;
+            // As Python's own reader does, a line that is no field begins the description.
+            let Some((name, value)) = line.split_once(':') else { break };
             fields.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
         }
         Ok(Self { fields })
@@ -177,7 +177,8 @@ fn read_metadata(file: File, filename: &Filename) -> Result<Vec<u8>> {
 
 fn wheel_metadata(file: File, filename: &Filename) -> Result<Vec<u8>> {
     let mut folders: Vec<String> = Vec::new();
-    let mut members: Vec<(String, Vec<u8>)> = Vec::new();
+    let mut members: Vec<String> = Vec::new();
+    let mut metadata: Vec<u8> = Vec::new();
     let want = |name: &str| {
         let Some((folder, member)) = name.split_once('/') else { return false };
         if !folder.ends_with(".dist-info") {
@@ -186,10 +187,11 @@ fn wheel_metadata(file: File, filename: &Filename) -> Result<Vec<u8>> {
         if !folders.iter().any(|f| f == folder) {
             folders.push(folder.to_owned());
         }
-        matches!(member, "METADATA" | "WHEEL" | "RECORD")
+        members.push(member.to_owned());
+        member == "METADATA"
     };
-    scan_zip(file, Bounds::default(), want, |name, bytes| {
-        members.push((name.to_owned(), bytes));
+    scan_zip(file, Bounds::default(), want, |_, bytes| {
+        metadata = bytes;
         Ok(())
     })?;
     let [folder] = folders.as_slice() else {
@@ -203,14 +205,12 @@ fn wheel_metadata(file: File, filename: &Filename) -> Result<Vec<u8>> {
         return Err(disagrees(filename, "the archive", "`.dist-info` folder", folder));
     }
     for member in ["WHEEL", "RECORD", "METADATA"] {
-        let path = format!("{folder}/{member}");
-        if members.iter().filter(|(name, _)| *name == path).count() != 1 {
-            let text = format!("`{}` must hold `{}` exactly once", filename.text, shown(&path));
+        if members.iter().filter(|name| *name == member).count() != 1 {
+            let text = format!("`{}` must hold `{}/{member}` exactly once", filename.text, shown(folder));
             return Err(Error::invalid("wheel-dist-info", text).hint("build the wheel again"));
         }
     }
-    let found = members.into_iter().find(|(name, _)| name.ends_with("/METADATA"));
-    Ok(found.map(|(_, bytes)| bytes).unwrap_or_default())
+    Ok(metadata)
 }
 
 type Want<'a> = &'a mut dyn FnMut(&str) -> bool;
@@ -288,9 +288,13 @@ mod tests {
     }
 
     #[test]
-    fn a_second_name_or_a_line_without_a_field_is_refused() {
+    fn a_second_name_is_refused_and_a_line_without_a_field_begins_the_description() {
         let twice = CoreMetadata::parse(b"Name: a\nName: b\n").unwrap();
         assert_eq!(twice.only("name", "METADATA").unwrap_err().code(), "metadata-broken");
-        assert_eq!(CoreMetadata::parse(b"what is this\n").unwrap_err().code(), "metadata-broken");
+        let fields =
+            CoreMetadata::parse(b"License: MIT\n   \n more\nName: a\nPermission is\nVersion: 1\n").unwrap();
+        assert_eq!((fields.get("name"), fields.get("version")), (Some("a"), None));
+        let endless = CoreMetadata::parse("Classifier: x\n".repeat(HEADER_LIMIT + 1).as_bytes());
+        assert_eq!(endless.unwrap_err().code(), "metadata-too-large");
     }
 }

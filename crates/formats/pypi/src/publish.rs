@@ -6,7 +6,9 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use cofferdam_format_kit::{Accepted, Answer, Change, Door, Draft, RepositoryKind, Upload, View};
+use cofferdam_format_kit::{
+    Accepted, Answer, Change, Door, Draft, ReleaseView, RepositoryKind, Upload, View,
+};
 use cofferdam_types::{Digests, Error, ErrorKind, Result};
 use futures::{StreamExt as _, TryStreamExt as _};
 use http::{StatusCode, header};
@@ -14,6 +16,7 @@ use multer::{Field, Multipart};
 
 use crate::{
     coords::{self, Filename, normalise, same_version, shown},
+    index::is_distribution,
     inspect::{self, FileMeta},
 };
 
@@ -90,8 +93,11 @@ fn done(text: &'static str) -> Answer {
 
 /// The sentence by which clients recognise that a file is there (twine `--skip-existing`).
 fn file_exists(filename: &Filename) -> Error {
-    Error::conflict("file-exists", format!("File already exists: `{}` with other bytes", filename.text))
-        .hint("published files never change: raise the version, or add a build number to a wheel")
+    Error::conflict(
+        "file-exists",
+        format!("File already exists: `{}`, with other bytes or under this spelling", filename.text),
+    )
+    .hint("published files never change: raise the version, or add a build number to a wheel")
 }
 
 /// The release that a checked file makes.
@@ -105,6 +111,9 @@ async fn draft(filename: Filename, digests: Digests, view: &dyn View, door: &dyn
     let package = view.package(&filename.key).await?;
     let known =
         package.iter().flat_map(|p| &p.releases).find(|r| same_version(&r.version, &inspected.version));
+    if let Some(twin) = known.and_then(|release| twin(release, &filename)) {
+        return Err(file_exists(&twin));
+    }
     let version = known.map_or_else(|| coords::stored_version(&inspected.version), |r| r.version.clone());
     let display = package.as_ref().map_or_else(|| inspected.display.clone(), |p| p.display.clone());
     let meta = FileMeta { requires_python: inspected.requires_python.clone(), ..FileMeta::default() };
@@ -119,6 +128,13 @@ async fn draft(filename: Filename, digests: Digests, view: &dyn View, door: &dyn
         published: None,
         yanked: None,
     })
+}
+
+/// The file of a release that is this one in another spelling.
+fn twin(release: &ReleaseView, filename: &Filename) -> Option<Filename> {
+    let names = release.files.iter().filter(|f| is_distribution(f)).filter_map(|f| f.path.rsplit('/').next());
+    let mut files = names.filter_map(|name| Filename::parse(name, &filename.key).ok());
+    files.find(|other| other.slot() == filename.slot())
 }
 
 /// Compares everything that the form says with the file's name and digests.

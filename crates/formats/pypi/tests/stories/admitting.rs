@@ -9,6 +9,9 @@ use serde_json::json;
 
 use crate::bytes::{metadata, mirror, page, sdist, wheel};
 
+/// What a cheat does to an honest claim.
+type Lie = Box<dyn Fn(&mut Draft)>;
+
 const WHEEL: &str = "files/foo/foo-1.0-py3-none-any.whl";
 
 async fn stored(repository: &MemoryRepository, path: &str, role: &str, bytes: Vec<u8>) -> DraftFile {
@@ -69,7 +72,7 @@ async fn every_lie_is_refused() {
     let forged =
         stored(&repository, &format!("{WHEEL}.metadata"), "metadata", b"Name: evil\n".to_vec()).await;
     let other = stored(&repository, WHEEL, "wheel", wheel("bar", "1.0")).await;
-    let lies: Vec<(&str, Box<dyn Fn(&mut Draft)>)> = vec![
+    let lies: Vec<(&str, Lie)> = vec![
         ("package", Box::new(|d| d.package = "bar".into())),
         ("spelling", Box::new(|d| d.package = "Foo".into())),
         ("display", Box::new(|d| d.display = "other".into())),

@@ -74,6 +74,18 @@ async fn the_same_bytes_again_are_no_change_and_other_bytes_are_refused() {
 }
 
 #[tokio::test]
+async fn another_spelling_of_a_file_that_is_there_is_no_new_file() {
+    let repository = hosted();
+    let upload = |filename: &str| Form::new("foo-bar", "1.0", filename, sdist("foo-bar", "1.0"));
+    upload("foo_bar-1.0.tar.gz").upload(&repository).await.unwrap();
+    for spelling in ["Foo_Bar-1.0.tar.gz", "foo-bar-1.0.tar.gz", "foo_bar-1.0.0.tar.gz"] {
+        let error = upload(spelling).upload(&repository).await.unwrap_err();
+        assert_eq!(error.code(), "file-exists", "{spelling}");
+    }
+    assert_eq!(page(&repository, "foo-bar").await["files"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_wrong_digest_is_refused_whichever_it_is() {
     let repository = hosted();
     for field in ["sha256_digest", "md5_digest", "blake2_256_digest"] {

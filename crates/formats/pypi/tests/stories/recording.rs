@@ -22,7 +22,8 @@ fn entry(filename: &str, bytes: &[u8]) -> Value {
         "requires-python": ">=3.8,<4",
         "size": bytes.len(),
         "upload-time": "2020-02-03T04:05:06.789Z",
-        "yanked": false,
+        "yanked": null,
+        "provenance": null,
     })
 }
 
