@@ -3,6 +3,7 @@
 
 mod admitting;
 mod bytes;
+mod faults;
 mod publishing;
 mod reading;
 mod recording;

@@ -17,7 +17,7 @@ const WHEEL: &str = "foo_bar-1.0-py3-none-any.whl";
 fn entry(filename: &str, bytes: &[u8]) -> Value {
     json!({
         "filename": filename,
-        "url": format!("https://files.example/{filename}"),
+        "url": format!("https://files.upstream.example/{filename}"),
         "hashes": { "sha256": Sha256::of(bytes).to_hex() },
         "requires-python": ">=3.8,<4",
         "size": bytes.len(),
@@ -40,9 +40,9 @@ fn good_upstream() -> MemoryUpstream {
     first["core-metadata"] = json!({ "sha256": Sha256::of(text.as_bytes()).to_hex() });
     let egg = entry("foo_bar-1.0-py2.7.egg", b"an egg");
     upstream_with(&json!([first, entry("foo-bar-1.0.tar.gz", &sdist), egg]))
-        .with(&format!("https://files.example/{WHEEL}"), "application/octet-stream", wheel)
-        .with(&format!("https://files.example/{WHEEL}.metadata"), "text/plain", text)
-        .with("https://files.example/foo-bar-1.0.tar.gz", "application/octet-stream", sdist)
+        .with(&format!("https://files.upstream.example/{WHEEL}"), "application/octet-stream", wheel)
+        .with(&format!("https://files.upstream.example/{WHEEL}.metadata"), "text/plain", text)
+        .with("https://files.upstream.example/foo-bar-1.0.tar.gz", "application/octet-stream", sdist)
 }
 
 async fn ask(repository: &MemoryRepository, upstream: &MemoryUpstream, address: &str) -> Result<Recorded> {
@@ -147,8 +147,12 @@ async fn bytes_that_contradict_upstreams_own_digests_are_refused() {
     wrong_md5["hashes"] = json!({ "md5": "0".repeat(32) });
     for entry in [entry(WHEEL, b"other bytes"), wrong_size, wrong_metadata, wrong_md5] {
         let upstream = upstream_with(&json!([entry]))
-            .with(&format!("https://files.example/{WHEEL}"), "application/octet-stream", good.clone())
-            .with(&format!("https://files.example/{WHEEL}.metadata"), "text/plain", "forged");
+            .with(
+                &format!("https://files.upstream.example/{WHEEL}"),
+                "application/octet-stream",
+                good.clone(),
+            )
+            .with(&format!("https://files.upstream.example/{WHEEL}.metadata"), "text/plain", "forged");
         let repository = mirror();
         let error = ask(&repository, &upstream, &format!("/files/foo-bar/{WHEEL}")).await.unwrap_err();
         assert_eq!(error.code(), "upstream-digest", "{entry}");
@@ -187,8 +191,16 @@ async fn yanks_of_upstream_travel_whole_releases_as_releases_and_single_files_as
         first["yanked"] = json!("broken");
         second["yanked"] = json!(sdist_too);
         let upstream = upstream_with(&json!([first, second]))
-            .with(&format!("https://files.example/{WHEEL}"), "application/octet-stream", wheel.clone())
-            .with("https://files.example/foo-bar-1.0.tar.gz", "application/octet-stream", sdist.clone());
+            .with(
+                &format!("https://files.upstream.example/{WHEEL}"),
+                "application/octet-stream",
+                wheel.clone(),
+            )
+            .with(
+                "https://files.upstream.example/foo-bar-1.0.tar.gz",
+                "application/octet-stream",
+                sdist.clone(),
+            );
         let repository = mirror();
         ask(&repository, &upstream, "/files/foo-bar/foo-bar-1.0.tar.gz").await.unwrap();
         ask(&repository, &upstream, &format!("/files/foo-bar/{WHEEL}")).await.unwrap();
@@ -206,7 +218,7 @@ async fn yanks_of_upstream_travel_whole_releases_as_releases_and_single_files_as
 async fn versions_older_than_pep_440_can_be_recorded() {
     let bytes = sdist("foo-bar", "2004d");
     let upstream = upstream_with(&json!([entry("foo-bar-2004d.tar.gz", &bytes)])).with(
-        "https://files.example/foo-bar-2004d.tar.gz",
+        "https://files.upstream.example/foo-bar-2004d.tar.gz",
         "application/octet-stream",
         bytes,
     );
