@@ -7,7 +7,10 @@ use cofferdam_types::{Digests, Error, ErrorKind, Result, Sha256, Timestamp};
 use http::{HeaderValue, header};
 use serde_json::Value;
 
-use crate::{coords, index, inspect};
+use crate::{
+    coords, index,
+    inspect::{self, Manifest},
+};
 
 /// Bytes of an index file at the most; the largest known ones have about 3 MiB.
 const MAX_INDEX: usize = 64 << 20;
@@ -77,7 +80,8 @@ pub async fn release(path: &str, upstream: &dyn Upstream, door: &dyn Door) -> Re
         return Err(Error::verification("upstream-checksum", text)
             .hint("nothing was kept; if it happens again, upstream or something in between is broken"));
     }
-    let draft = draft(name, version, line, digests, door).await?;
+    let manifest = inspect::stored(door, &digests.sha256, name, version).await?;
+    let draft = draft(manifest, line, digests)?;
     Ok(Recorded { changes: vec![Change::Release(draft)], answer: None })
 }
 
@@ -104,35 +108,26 @@ pub async fn admit(claim: &Draft, door: &dyn Door) -> Result<Draft> {
         return refuse("has no index line");
     }
     line["yanked"] = claim.yanked.is_some().into();
-    let mut draft = draft(&claim.display, &claim.version, line, digests, door).await?;
+    let manifest = inspect::stored(door, &digests.sha256, &claim.display, &claim.version).await?;
+    let mut draft = draft(manifest, line, digests)?;
     draft.yanked.clone_from(&claim.yanked);
     draft.published = claim.published;
     Ok(draft)
 }
 
-/// A release from its index line and its bytes, which must agree.
-pub async fn draft(
-    name: &str,
-    version: &str,
-    line: Value,
-    digests: Digests,
-    door: &dyn Door,
-) -> Result<Draft> {
-    let manifest = inspect::stored(door, &digests.sha256, name, version).await?;
+/// A release from its own manifest and its index line, which must agree.
+pub fn draft(manifest: Manifest, line: Value, digests: Digests) -> Result<Draft> {
     index::check(&line, &manifest, &digests.sha256.to_hex())?;
+    let Manifest { name, version, about, .. } = manifest;
+    let path = coords::file_path(&name, &version);
     Ok(Draft {
-        package: coords::key(name)?,
-        display: name.into(),
-        version: version.into(),
+        package: coords::key(&name)?,
+        display: name,
+        version,
         published: index::text(&line, "pubtime").and_then(Timestamp::parse),
         yanked: (line.get("yanked") == Some(&Value::Bool(true))).then(String::new),
         meta: line,
-        files: vec![DraftFile {
-            path: coords::file_path(name, version),
-            role: "crate".into(),
-            digests,
-            meta: manifest.about,
-        }],
+        files: vec![DraftFile { path, role: "crate".into(), digests, meta: about }],
         pointers: Vec::new(),
     })
 }

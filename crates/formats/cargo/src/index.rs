@@ -130,6 +130,7 @@ mod tests {
             version: "1.0.0".into(),
             links: None,
             dependencies: dependencies.iter().map(|d| (*d).to_owned()).collect(),
+            registries: BTreeSet::new(),
             about: json!({}),
         }
     }

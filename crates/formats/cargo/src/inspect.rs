@@ -30,6 +30,8 @@ pub struct Manifest {
     pub links: Option<String>,
     /// Keys of the packages that it depends on, development dependencies left out.
     pub dependencies: BTreeSet<String>,
+    /// Addresses of the registries that its dependencies name (`registry-index`).
+    pub registries: BTreeSet<String>,
     /// What is worth showing to people: description, licence and the like.
     pub about: Value,
 }
@@ -97,27 +99,35 @@ fn parse(bytes: &[u8]) -> Result<Manifest> {
         version: text_of("version").ok_or_else(|| broken("has no version".into()))?,
         links: text_of("links"),
         dependencies: dependencies(&table)?,
+        registries: registries(&table),
         about: about(package),
     })
+}
+
+/// The tables called `names` of a manifest and of its `[target.*]` sections.
+fn lists<'a>(table: &'a Table, names: &'a [&str]) -> impl Iterator<Item = &'a Table> {
+    let targets = table.get("target").and_then(toml::Value::as_table);
+    let targets = targets.into_iter().flat_map(|t| t.values()).filter_map(toml::Value::as_table);
+    let sections = std::iter::once(table).chain(targets);
+    sections.flat_map(|section| names.iter().filter_map(|name| section.get(*name)?.as_table()))
 }
 
 /// Packages of `[dependencies]` and `[build-dependencies]`, also below `[target.*]`. Renamed ones
 /// count by their real name. Development dependencies stay out: cargo drops those without a
 /// version when it publishes, so the two lists may honestly differ.
 fn dependencies(table: &Table) -> Result<BTreeSet<String>> {
-    let targets = table.get("target").and_then(toml::Value::as_table);
-    let targets = targets.into_iter().flat_map(|t| t.values()).filter_map(toml::Value::as_table);
-    let mut out = BTreeSet::new();
-    for section in std::iter::once(table).chain(targets) {
-        for list in ["dependencies", "build-dependencies", "build_dependencies"] {
-            let Some(list) = section.get(list).and_then(toml::Value::as_table) else { continue };
-            for (alias, value) in list {
-                let package = value.get("package").and_then(toml::Value::as_str).unwrap_or(alias);
-                out.insert(coords::key(package)?);
-            }
-        }
-    }
-    Ok(out)
+    let lists = lists(table, &["dependencies", "build-dependencies", "build_dependencies"]);
+    let names = lists.flatten().map(|(alias, value)| {
+        let package = value.get("package").and_then(toml::Value::as_str).unwrap_or(alias);
+        coords::key(package)
+    });
+    names.collect()
+}
+
+fn registries(table: &Table) -> BTreeSet<String> {
+    let lists = lists(table, &["dependencies", "build-dependencies", "dev-dependencies"]);
+    let named = lists.flatten().filter_map(|(_, value)| value.get("registry-index")?.as_str());
+    named.map(str::to_owned).collect()
 }
 
 fn about(package: &Table) -> Value {

@@ -10,7 +10,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use crate::{collect, coords, frame};
+use crate::{
+    collect, coords, frame,
+    inspect::{self, Manifest},
+};
 
 /// The JSON of a publish, as far as it goes into the index; the rest is read from the crate.
 #[derive(Deserialize)]
@@ -78,7 +81,7 @@ async fn new(upload: Upload, view: &dyn View, door: &dyn Door) -> Result<Accepte
         return Err(Error::conflict("crate-name-taken", text)
             .hint("names that differ only in case or between `-` and `_` are one name"));
     }
-    let digests = door.put(crate_bytes, crate::inspect::MAX_CRATE).await?;
+    let digests = door.put(crate_bytes, inspect::MAX_CRATE).await?;
 
     for release in known.iter().flat_map(|known| &known.releases) {
         if !same_release(&release.version, &version) {
@@ -92,10 +95,22 @@ async fn new(upload: Upload, view: &dyn View, door: &dyn Door) -> Result<Accepte
         return Err(Error::conflict("immutable", text).hint("raise the version; a release never changes"));
     }
     let own = [upload.request.base.as_str(), view.repository().base.as_str()];
-    let (name, vers) = (metadata.name.clone(), metadata.vers.clone());
+    let manifest = inspect::stored(door, &digests.sha256, &metadata.name, &metadata.vers).await?;
+    check_addresses(&manifest, own)?;
     let line = line(metadata, &digests.sha256.to_hex(), &own)?;
-    let draft = collect::draft(&name, &vers, line, digests, door).await?;
+    let draft = collect::draft(manifest, line, digests)?;
     Ok(Accepted { changes: vec![Change::Release(draft)], answer: published() })
+}
+
+/// Refuses a crate whose manifest names this repository by the address with the publisher's token
+/// in it: cargo writes the address of a dependency's registry into the crate, for all to read.
+fn check_addresses(manifest: &Manifest, [client, public]: [&str; 2]) -> Result<()> {
+    if client == public || !manifest.registries.iter().any(|registry| registry.contains(client)) {
+        return Ok(());
+    }
+    let text = "the crate holds the address under which you reach this repository, and with it your token";
+    Err(Error::invalid("crate-holds-token", text)
+        .hint(format!("name the registry as `sparse+{public}/` in the configuration that you publish with")))
 }
 
 /// Versions that differ in build metadata only cannot stand side by side: cargo could not choose.

@@ -7,7 +7,7 @@ use std::io::Write as _;
 use bytes::Bytes;
 use cofferdam_format_cargo::Cargo;
 use cofferdam_format_kit::{
-    Format as _, RepositoryKind,
+    Format as _, RepositoryKind, Upload,
     conformance::{MemoryRepository, check},
 };
 use cofferdam_types::{Error, ErrorKind};
@@ -186,6 +186,22 @@ async fn a_crate_must_be_what_the_upload_says() {
         assert_eq!(error.code(), code, "{error}");
         assert_eq!(repository.package_count(), 0);
     }
+}
+
+#[tokio::test]
+async fn a_crate_that_would_publish_the_token_of_its_author_is_refused() {
+    let repository = hosted();
+    let mut request = repository.request(Method::PUT, "/api/v1/crates/new", &[]);
+    request.base = "http://site.example/t/secret/r/crates".into();
+    let registry = format!("sparse+{}/", request.base);
+    let more = format!("[dev-dependencies]\nb = {{ version = \"1\", registry-index = \"{registry}\" }}");
+    let file = crate_file("a", "1.0.0", &more);
+    let body = frame(&json!({"name": "a", "vers": "1.0.0"}), &file);
+    let body = Box::pin(futures::stream::once(async move { Ok(body) }));
+    let upload = Upload { route: Cargo.route(&request).unwrap(), request, body };
+    let error = Cargo.accept(upload, &repository, &repository).await.unwrap_err();
+    assert_eq!(error.code(), "crate-holds-token");
+    assert!(!format!("{error} {:?}", error.advice()).contains("secret"));
 }
 
 #[tokio::test]
