@@ -59,7 +59,7 @@ pub async fn serve(request: &Request, route: &Route, view: &dyn View) -> Result<
             None => Err(Error::not_found(format!("there is no crate at {path}"))),
         },
         Route::File { path, .. } => match view.file(path).await? {
-            Some(file) => Ok(Answer::file(&file, "application/x-tar")),
+            Some(file) => Ok(Answer::file(&file, "application/gzip")),
             None => Err(Error::not_found(format!("there is no file {path}"))),
         },
         Route::Api("config") => Ok(config(&request.base)),

@@ -237,3 +237,34 @@ async fn people_read_why_they_were_refused() {
     let text = shown(&refused);
     assert!(text.contains("no matching package named `not_here` found"), "{text}");
 }
+
+/// Why a recording begins with `cargo fetch`: resolving a lock file asks the index for the crates
+/// of every platform, while building downloads those of this platform only. A mirror that holds
+/// only what a build downloaded cannot repeat that build.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_fetch_brings_the_crates_of_every_platform_that_a_lock_file_names() {
+    if cargo_is_missing().await {
+        return;
+    }
+    let full = World::new().await;
+    full.project("far_away", "0.1.0", "");
+    full.publish("far_away").await;
+    let consumer = "[target.'cfg(target_os = \"none\")'.dependencies]\nfar_away = \"0.1\"\n";
+    full.project("consumer", "0.0.0", consumer);
+    let cache = full.home.path().join(".cargo/registry/cache");
+    let downloaded = || {
+        let folders = std::fs::read_dir(&cache).into_iter().flatten().flatten();
+        folders.filter(|folder| folder.path().join("far_away-0.1.0.crate").exists()).count()
+    };
+    full.run("consumer", &["check"]).await;
+    assert_eq!(downloaded(), 0, "a build leaves the crates of other platforms alone");
+
+    let empty = World::new().await;
+    empty.project("consumer", "0.0.0", consumer);
+    write(&empty.home.path().join("consumer/Cargo.lock"), &full.lock("consumer"));
+    let refused = empty.cargo(empty.home.path(), "consumer", &["check", "--locked"]).await;
+    assert!(shown(&refused).contains("no matching package named `far_away`"), "{}", shown(&refused));
+
+    full.run("consumer", &["fetch", "--locked"]).await;
+    assert_eq!(downloaded(), 1);
+}
