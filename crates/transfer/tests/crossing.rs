@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::Read as _,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
