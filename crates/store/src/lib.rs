@@ -16,6 +16,7 @@ mod access;
 mod audit;
 mod db;
 pub mod dialect;
+mod forge;
 mod migrate;
 mod registry;
 mod row;
@@ -28,6 +29,9 @@ mod tx;
 pub use access::{AccessRows, ApprovalRow, PersonRow, TokenOwner, TokenRow, VoteRow};
 pub use audit::{AuditEntryRow, AuditRows};
 pub use db::Db;
+pub use forge::{
+    ArtifactRow, ForgeRows, JobRow, JobStep, NewJob, NewPipeline, PipelineRow, ProjectRow, RunnerRow, StatementRow,
+};
 pub use registry::{
     BlobRow, DocumentRow, FileRow, GenerationRow, NewDocument, NewFile, NewRelease, PackageRow, PointerRow,
     RegistryRows, ReleaseRow, RepositoryRow,
@@ -44,6 +48,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
     [
         access::STATEMENTS,
         audit::STATEMENTS,
+        forge::STATEMENTS,
         registry::STATEMENTS,
         served::STATEMENTS,
         settings::STATEMENTS,

@@ -9,7 +9,7 @@ use sqlx::{
 };
 
 use crate::{
-    AccessRows, AuditRows, RegistryRows, ServedRows, Settings, Tasks,
+    AccessRows, AuditRows, ForgeRows, RegistryRows, ServedRows, Settings, Tasks,
     dialect::Dialect,
     row::{Cell, Row, Value},
     sql::{args, statements},
@@ -115,6 +115,11 @@ impl Tx {
     /// Repositories, packages, releases, files, documents.
     pub fn registry(&mut self) -> RegistryRows<'_> {
         RegistryRows(self)
+    }
+
+    /// Projects, pipelines, jobs, runners.
+    pub fn forge(&mut self) -> ForgeRows<'_> {
+        ForgeRows(self)
     }
 
     /// What sessions were given.
