@@ -316,3 +316,88 @@ fn tarball_stream(reader: Reader, back: oneshot::Sender<Reader>) -> ByteStream {
     })
     .boxed()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Feeds the text in these pieces; returns the name, the tarball and the rest.
+    fn scan(pieces: &[&[u8]]) -> Result<(Option<String>, Vec<u8>, Vec<u8>)> {
+        let (mut scanner, mut events) = (Scanner::default(), VecDeque::new());
+        for piece in pieces {
+            scanner.feed(piece, &mut events)?;
+        }
+        let (mut name, mut data) = (None, Vec::new());
+        for event in events {
+            match event {
+                Event::Begin(file) => name = Some(file),
+                Event::Data(bytes) => data.extend_from_slice(&bytes),
+                Event::End => {}
+            }
+        }
+        Ok((name, data, scanner.finish()?))
+    }
+
+    const TEXT: &str = r#"{"readme":"\"_attachments\":{\"a.tgz\":{\"data\":\"", "_attachments" : {"@s/a\u002d1.tgz":
+        {"n":[{"data":"QUJD"}],"data" : "aGVs\/bG8\u002bdw\u003D" , "length":3}},
+        "data":"QUJD","x":{"_attachments":{"a.tgz":{"data":"QUJD"}}}}"#;
+
+    #[test]
+    fn only_the_tarball_is_taken_out_and_escapes_are_read() {
+        let (name, data, rest) = scan(&[TEXT.as_bytes()]).unwrap();
+        assert_eq!(name.as_deref(), Some("@s/a-1.tgz"));
+        assert_eq!(data, STANDARD.decode("aGVs/bG8+dw=").unwrap());
+        let rest: serde_json::Value = serde_json::from_slice(&rest).unwrap();
+        let mut whole: serde_json::Value = serde_json::from_str(TEXT).unwrap();
+        whole["_attachments"]["@s/a-1.tgz"]["data"] = "".into();
+        assert_eq!(rest, whole, "the rest is the document with an empty string for the tarball");
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_of_any_size_give_the_same(mut cuts in prop::collection::vec(0..TEXT.len(), 0..20)) {
+            cuts.extend([0, TEXT.len()]);
+            cuts.sort_unstable();
+            let pieces: Vec<&[u8]> = cuts.windows(2).map(|w| &TEXT.as_bytes()[w[0]..w[1]]).collect();
+            prop_assert_eq!(scan(&pieces).unwrap(), scan(&[TEXT.as_bytes()]).unwrap());
+        }
+
+        #[test]
+        fn any_bytes_come_back_however_they_are_cut(
+            bytes in prop::collection::vec(any::<u8>(), 0..600), size in 1usize..80,
+        ) {
+            let data = STANDARD.encode(&bytes).replace('/', "\\/");
+            let text = format!("{{\"_attachments\":{{\"a.tgz\":{{\"data\":\"{data}\"}}}}}}");
+            let pieces: Vec<&[u8]> = text.as_bytes().chunks(size).collect();
+            prop_assert_eq!(scan(&pieces).unwrap().1, bytes);
+        }
+
+        #[test]
+        fn noise_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = scan(&[&bytes]);
+            let _ = scan(&[br#"{"_attachments":{"a.tgz":{"data":""#, &bytes]);
+        }
+    }
+
+    #[test]
+    fn every_single_cut_gives_the_same() {
+        let whole = scan(&[TEXT.as_bytes()]).unwrap();
+        for cut in 0..=TEXT.len() {
+            let (left, right) = TEXT.as_bytes().split_at(cut);
+            assert_eq!(scan(&[left, right]).unwrap(), whole, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn base64_that_is_none_is_refused() {
+        for data in ["A", "AAA", "AA=A", "AA==AAAA", "AAA*", "AA A", "AB==", "\\n", "A\\u00e9A", "\\q"] {
+            let text = format!("{{\"_attachments\":{{\"a.tgz\":{{\"data\":\"{data}\"}}}}}}");
+            for size in [1, 1000] {
+                let pieces: Vec<&[u8]> = text.as_bytes().chunks(size).collect();
+                assert_eq!(scan(&pieces).unwrap_err().code(), "attachment-base64", "{data}");
+            }
+        }
+    }
+}
