@@ -15,7 +15,7 @@ use crate::coords::is_prerelease;
 pub const ABBREVIATED: &str = "application/vnd.npm.install-v1+json";
 
 /// What the abbreviated form keeps of a version manifest.
-const INSTALL_FIELDS: [&str; 21] = [
+const INSTALL_FIELDS: [&str; 23] = [
     "name",
     "version",
     "deprecated",
@@ -35,6 +35,9 @@ const INSTALL_FIELDS: [&str; 21] = [
     "os",
     "libc",
     "funding",
+    // npm writes these into lock files; without them a lock file would change with the registry.
+    "license",
+    "workspaces",
     "_hasShrinkwrap",
     "hasInstallScript",
 ];

@@ -8,6 +8,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::atomic::Ordering,
 };
 
 use cofferdam_format_kit::{Format as _, RepositoryKind, conformance::MemoryUpstream};
@@ -155,11 +156,20 @@ async fn npm_installs_through_a_recording_mirror_and_then_from_what_it_recorded(
     assert_eq!(recorded["time"]["1.2.0"], published);
     assert_eq!(recorded["dist-tags"], json!({ "latest": "1.2.0", "cjs": "1.2.0" }));
 
-    // A lock file from another place: npm puts our host before upstream's path.
+    // The way to upstream is cut; a new person has nothing in the cache.
+    site.connected.store(false, Ordering::SeqCst);
     let lock = fs::read_to_string(app.join("package-lock.json")).unwrap();
-    fs::write(app.join("package-lock.json"), lock.replace(&base, "http://upstream.example")).unwrap();
-    fs::remove_dir_all(person.home.path().join(".npm")).unwrap();
-    person.ok(&app, &["ci", "--replace-registry-host=always"]).await;
-    fs::write(app.join("package-lock.json"), lock).unwrap();
-    person.ok(&app, &["ci"]).await;
+    let stranger = Person::new(&base);
+    let package = fs::read_to_string(app.join("package.json")).unwrap();
+    let fresh = stranger.folder("fresh", &[("package.json", &package)]);
+    stranger.ok(&fresh, &["install"]).await;
+    let again = fs::read_to_string(fresh.join("package-lock.json")).unwrap();
+    assert_eq!(again.replace("fresh", "app"), lock, "the same lock file comes out on both sides");
+
+    // A lock file from another place: npm puts our address before upstream's path.
+    let foreign = lock.replace(&base, "http://upstream.example");
+    let (home, arguments) = (Person::new(&base), ["ci", "--replace-registry-host=always"]);
+    let ci = home.folder("ci", &[("package.json", &package), ("package-lock.json", &foreign)]);
+    home.ok(&ci, &arguments).await;
+    assert!(ci.join("node_modules/left/index.js").exists());
 }

@@ -1,6 +1,12 @@
 //! A repository behind a real socket, as the stock client meets it.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use axum::{body::Body as HttpBody, response::Response};
 use cofferdam_format_kit::{
@@ -17,13 +23,16 @@ pub struct Site {
     pub repository: MemoryRepository,
     /// What a mirror records from.
     pub upstream: Option<MemoryUpstream>,
+    /// Whether there is a way to upstream; without one, only what is committed is served.
+    pub connected: AtomicBool,
 }
 
 /// Serves on a free port until the test ends; returns the repository's address.
 pub async fn start(kind: RepositoryKind, upstream: Option<MemoryUpstream>) -> (String, Arc<Site>) {
     let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let base = format!("http://{}/r/js", listener.local_addr().unwrap());
-    let site = Arc::new(Site { repository: MemoryRepository::new("js", kind, &base), upstream });
+    let repository = MemoryRepository::new("js", kind, &base);
+    let site = Arc::new(Site { repository, upstream, connected: AtomicBool::new(true) });
     let shared = Arc::clone(&site);
     let app = axum::Router::new().fallback(move |request| {
         let site = Arc::clone(&shared);
@@ -58,7 +67,8 @@ impl Site {
     }
 
     async fn record(&self, path: &str) -> Result<Option<Answer>, Error> {
-        let Some(upstream) = &self.upstream else { return Ok(None) };
+        let connected = self.connected.load(Ordering::SeqCst);
+        let Some(upstream) = self.upstream.as_ref().filter(|_| connected) else { return Ok(None) };
         let request = self.repository.request(Method::GET, path, &[]);
         let want = Npm.route(&request).and_then(|route| Npm.want(&request, &route));
         let Some(want) = want else { return Ok(None) };
