@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use cofferdam_types::{Error, ErrorKind, Result};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::TcpListener;
 use tokio::net::unix::pipe;
@@ -98,8 +99,7 @@ impl Sandbox {
         let (control, theirs) = socket_pair().map_err(|error| Error::io("making a sandbox's socket", error))?;
         let (plan, init) = clone_child(plan, streams, theirs).await?;
         let init = Arc::new(init);
-        let control =
-            AsyncFd::register(control).map_err(|error| Error::io("watching a sandbox's socket", error))?;
+        let control = watch_fd(control)?;
         // From here on dropping `init` kills the child, also when this future is dropped.
         let started = tokio::time::timeout(START_PATIENCE, started(&control)).await;
         let listeners = match started {
@@ -314,6 +314,12 @@ async fn started(control: &AsyncFd<OwnedFd>) -> std::result::Result<Vec<TcpListe
     }
 }
 
+fn watch_fd(fd: OwnedFd) -> Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd keeps its one number open until it is dropped.
+    unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }
+        .map_err(|error| Error::io("watching a sandbox", error.into()))
+}
+
 type Ends = [Option<OwnedFd>; 3];
 
 /// The child's three streams, and our ends of those that are piped.
@@ -384,8 +390,7 @@ async fn clone_child(plan: Plan, streams: [OwnedFd; 3], control: OwnedFd) -> Res
         let message = format!("the machine refused to make the sandbox's namespaces: {error}");
         unavailable(message).with_source(error)
     })?;
-    let handle = AsyncFd::register(handle).map_err(|error| Error::io("watching a sandbox", error))?;
-    Ok((plan, Init { pid: pid as u32, handle, reaped: AtomicBool::new(false) }))
+    Ok((plan, Init { pid: pid as u32, handle: watch_fd(handle)?, reaped: AtomicBool::new(false) }))
 }
 
 fn clone_now(plan: &Plan, descriptors: Descriptors) -> io::Result<(libc::pid_t, OwnedFd)> {
