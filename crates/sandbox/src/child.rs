@@ -159,7 +159,11 @@ fn command(plan: &Plan) -> (i32, Errno) {
     for program in &plan.programs {
         // SAFETY: all pointers lead to live NUL-terminated strings in NULL-terminated arrays.
         unsafe {
-            libc::execve(program.as_ptr(), plan.arguments.pointers.as_ptr(), plan.environment.pointers.as_ptr());
+            libc::execve(
+                program.as_ptr(),
+                plan.arguments.pointers.as_ptr(),
+                plan.environment.pointers.as_ptr(),
+            );
         }
         match sys::errno() {
             libc::ENOENT | libc::ENOTDIR => {}

@@ -100,7 +100,13 @@ mod tests {
     fn counters_are_read_by_column() {
         let text = "Inter-|   Receive  |  Transmit\n face |bytes packets errs drop fifo frame compressed multicast|bytes packets\n\
                     \x20   lo:     100       2    0    0    0     0          0         0      300       4    0    0    0     0       0          0\n";
-        let lo = InterfaceCounters { name: "lo".into(), rx_packets: 2, tx_packets: 4, rx_bytes: 100, tx_bytes: 300 };
+        let lo = InterfaceCounters {
+            name: "lo".into(),
+            rx_packets: 2,
+            tx_packets: 4,
+            rx_bytes: 100,
+            tx_bytes: 300,
+        };
         assert_eq!(parse_counters(text), [lo]);
     }
 

@@ -32,7 +32,12 @@ pub struct Traffic {
 
 /// Serves one door until `ended` turns true; then takes what still waits in the queue and gives
 /// the open relays [`DRAIN`] to finish what was in flight.
-pub async fn serve(listener: TcpListener, target: Target, traffic: Arc<Traffic>, mut ended: watch::Receiver<bool>) {
+pub async fn serve(
+    listener: TcpListener,
+    target: Target,
+    traffic: Arc<Traffic>,
+    mut ended: watch::Receiver<bool>,
+) {
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut relays = JoinSet::new();
     loop {

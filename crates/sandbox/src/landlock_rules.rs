@@ -41,7 +41,12 @@ pub struct Rules {
 pub fn abi() -> Option<i32> {
     // SAFETY: this form takes no attributes and creates nothing.
     let version = unsafe {
-        libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<()>(), 0_usize, CREATE_RULESET_VERSION)
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            std::ptr::null::<()>(),
+            0_usize,
+            CREATE_RULESET_VERSION,
+        )
     };
     (version > 0).then_some(version as i32)
 }
@@ -68,8 +73,9 @@ impl Rules {
             let allowed_access = if *folder { handled } else { handled & FILE_WRITES };
             let rule = PathBeneathAttr { allowed_access, parent_fd };
             // SAFETY: `rule` is of the kind that the constant names; both descriptors are open.
-            let added =
-                unsafe { libc::syscall(libc::SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH, &raw const rule, 0) };
+            let added = unsafe {
+                libc::syscall(libc::SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH, &raw const rule, 0)
+            };
             sys::close(parent_fd);
             if added < 0 {
                 return Err(sys::errno());

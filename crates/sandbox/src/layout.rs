@@ -194,7 +194,11 @@ impl Layout {
                 Some(_) if writable => self.create(&base, target, folder),
                 Some(_) => Err(Error::invalid(
                     "sandbox-mount",
-                    format!("{} cannot be a mount point: {} is mounted read-only", target.display(), base.display()),
+                    format!(
+                        "{} cannot be a mount point: {} is mounted read-only",
+                        target.display(),
+                        base.display()
+                    ),
                 )
                 .hint("create the folder in the source, or mount it elsewhere")),
             },
@@ -203,7 +207,8 @@ impl Layout {
 
     fn create(&mut self, base: &Path, target: &Path, folder: bool) -> Result<()> {
         let mut path = base.to_path_buf();
-        let below: Vec<_> = target.strip_prefix(base).map(|rest| rest.components().collect()).unwrap_or_default();
+        let below: Vec<_> =
+            target.strip_prefix(base).map(|rest| rest.components().collect()).unwrap_or_default();
         for (index, part) in below.iter().enumerate() {
             path.push(part);
             if index + 1 < below.len() || folder {
@@ -226,7 +231,10 @@ impl Layout {
         if entries.len() > MAX_REBUILT_ENTRIES {
             return Err(Error::invalid(
                 "sandbox-mount",
-                format!("{} has more than {MAX_REBUILT_ENTRIES} entries and no room for a mount point", folder.display()),
+                format!(
+                    "{} has more than {MAX_REBUILT_ENTRIES} entries and no room for a mount point",
+                    folder.display()
+                ),
             )
             .hint("mount at the top level instead, e.g. at /build"));
         }

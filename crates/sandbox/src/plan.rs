@@ -32,15 +32,8 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
     ("pts/ptmx", "/dev/ptmx"),
 ];
 /// Parts of proc that act on the whole machine and that real root, even without capabilities, may write.
-const PROC_READ_ONLY: [&str; 7] = [
-    "/proc/sys",
-    "/proc/sysrq-trigger",
-    "/proc/irq",
-    "/proc/bus",
-    "/proc/fs",
-    "/proc/acpi",
-    "/proc/scsi",
-];
+const PROC_READ_ONLY: [&str; 7] =
+    ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/acpi", "/proc/scsi"];
 /// Parts of proc that tell about the whole machine's memory or keys.
 const PROC_MASKED: [&str; 5] =
     ["/proc/kcore", "/proc/kmsg", "/proc/keys", "/proc/timer_list", "/proc/sched_debug"];
@@ -164,7 +157,9 @@ fn devices(layout: &mut Layout) -> Result<()> {
         });
     }
     for (points_to, path) in DEVICE_LINKS {
-        layout.steps.push(Step::Link { path: c_path(Path::new(path))?, points_to: c_path(Path::new(points_to))? });
+        layout
+            .steps
+            .push(Step::Link { path: c_path(Path::new(path))?, points_to: c_path(Path::new(points_to))? });
     }
     layout.fresh(Path::new("/dev/shm"), 0o1777)?;
     layout.steps.push(Step::Folder { path: c"/dev/pts".into(), mode: 0o755 });
@@ -313,7 +308,10 @@ fn environment(spec: &SandboxSpec) -> Result<Vec<CString>> {
 
 fn c_string(text: &OsStr, what: &str) -> Result<CString> {
     CString::new(text.as_bytes()).map_err(|_| {
-        Error::invalid("sandbox-command", format!("the {what} starting {:.40} holds a NUL byte", text.display()))
+        Error::invalid(
+            "sandbox-command",
+            format!("the {what} starting {:.40} holds a NUL byte", text.display()),
+        )
     })
 }
 

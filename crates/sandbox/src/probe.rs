@@ -37,13 +37,12 @@ const OTHERS: [(&str, libc::c_int); 4] = [
 #[must_use]
 pub fn probe() -> Vec<Check> {
     let user = attempt(libc::CLONE_NEWUSER, || Ok(()));
-    let mut checks = vec![
-        check("user namespaces", user, true, user_namespace_remedy),
-        namespaces_allowed(),
-    ];
+    let mut checks = vec![check("user namespaces", user, true, user_namespace_remedy), namespaces_allowed()];
     for (name, flags) in OTHERS {
         let result = attempt(libc::CLONE_NEWUSER | flags, || Ok(()));
-        checks.push(check(name, result, true, |_| "use a kernel that has them compiled in (any distribution's)".into()));
+        checks.push(check(name, result, true, |_| {
+            "use a kernel that has them compiled in (any distribution's)".into()
+        }));
     }
     checks.push(proc_mount());
     checks.push(recursive_read_only());
@@ -153,7 +152,9 @@ fn recursive_read_only() -> Check {
         sys::mkdir(c"/tmp/etc", 0o755)?;
         sys::bind(c"/etc", c"/tmp/etc", sys::ATTR_RDONLY | sys::ATTR_NOSUID | sys::ATTR_NODEV)
     });
-    check("read-only view of the host", result, true, |_| "mount_setattr is needed: Linux 5.12 or newer".into())
+    check("read-only view of the host", result, true, |_| {
+        "mount_setattr is needed: Linux 5.12 or newer".into()
+    })
 }
 
 fn system_call_filter() -> Check {
@@ -193,7 +194,9 @@ fn cgroups() -> Check {
             let controllers = fs::read_to_string(folder.join("cgroup.controllers")).unwrap_or_default();
             let trial = folder.join(format!("cofferdam-probe-{}", std::process::id()));
             let made = fs::create_dir(&trial).and_then(|()| fs::remove_dir(&trial)).is_ok();
-            let useful = ["memory", "pids"].iter().all(|want| controllers.split_whitespace().any(|have| have == *want));
+            let useful = ["memory", "pids"]
+                .iter()
+                .all(|want| controllers.split_whitespace().any(|have| have == *want));
             (made && useful, format!("controllers: {}; delegated: {}", controllers.trim(), yes(made)))
         }
     };

@@ -95,8 +95,10 @@ impl Sandbox {
         let (plan, spec) = tokio::task::spawn_blocking(move || plan::prepare(&spec).map(|plan| (plan, spec)))
             .await
             .map_err(|error| Error::internal("preparing a sandbox", error))??;
-        let (streams, ends) = streams(&spec).map_err(|error| Error::io("making pipes for a sandbox", error))?;
-        let (control, theirs) = socket_pair().map_err(|error| Error::io("making a sandbox's socket", error))?;
+        let (streams, ends) =
+            streams(&spec).map_err(|error| Error::io("making pipes for a sandbox", error))?;
+        let (control, theirs) =
+            socket_pair().map_err(|error| Error::io("making a sandbox's socket", error))?;
         let (plan, init) = clone_child(plan, streams, theirs).await?;
         let init = Arc::new(init);
         let control = watch_fd(control)?;

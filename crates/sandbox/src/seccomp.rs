@@ -10,8 +10,8 @@ use std::sync::OnceLock;
 
 use cofferdam_types::{Error, Result};
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
-    sock_filter,
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch, sock_filter,
 };
 
 use crate::sys::{self, Sys};
@@ -32,7 +32,8 @@ impl Filter {
     pub fn install(&self) -> Sys {
         let program = Program { length: self.0.len() as libc::c_ushort, filter: self.0.as_ptr() };
         // SAFETY: the program lives as long as the process.
-        let done = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
+        let done =
+            unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
         if done < 0 { Err(sys::errno()) } else { Ok(()) }
     }
 }

@@ -64,9 +64,7 @@ impl Step {
             Self::Mount { kind, target, flags, data, optional } => {
                 forgive(sys::mount(kind, target, kind, *flags, data), *optional)
             }
-            Self::Private => {
-                sys::mount(c"none", c"/", c"none", libc::MS_REC | libc::MS_PRIVATE, c"")
-            }
+            Self::Private => sys::mount(c"none", c"/", c"none", libc::MS_REC | libc::MS_PRIVATE, c""),
             Self::Bind { source, target, attributes, optional } => {
                 forgive(sys::bind(source, target, *attributes), *optional)
             }
@@ -105,7 +103,9 @@ impl fmt::Display for Step {
             Self::Folder { path, .. } => write!(f, "creating the folder {}", path.to_string_lossy()),
             Self::Link { path, .. } => write!(f, "creating the link {}", path.to_string_lossy()),
             Self::Unlink { path } => write!(f, "removing {}", path.to_string_lossy()),
-            Self::Mount { kind, target, .. } => write!(f, "mounting {} at {}", kind.to_string_lossy(), target.to_string_lossy()),
+            Self::Mount { kind, target, .. } => {
+                write!(f, "mounting {} at {}", kind.to_string_lossy(), target.to_string_lossy())
+            }
             Self::Private => write!(f, "making the mounts private"),
             Self::Bind { source, target, .. } => {
                 write!(f, "showing {} at {}", source.to_string_lossy(), target.to_string_lossy())

@@ -89,7 +89,13 @@ pub fn exit(code: i32) -> ! {
 pub fn mount(source: &CStr, target: &CStr, kind: &CStr, flags: u64, data: &CStr) -> Sys {
     // SAFETY: all strings are NUL-terminated and live.
     let result = unsafe {
-        libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags as libc::c_ulong, data.as_ptr().cast())
+        libc::mount(
+            source.as_ptr(),
+            target.as_ptr(),
+            kind.as_ptr(),
+            flags as libc::c_ulong,
+            data.as_ptr().cast(),
+        )
     };
     check(result.into()).map(drop)
 }
@@ -98,21 +104,23 @@ pub fn mount(source: &CStr, target: &CStr, kind: &CStr, flags: u64, data: &CStr)
 pub fn bind(source: &CStr, target: &CStr, attributes: u64) -> Sys {
     let flags = OPEN_TREE_CLONE | libc::AT_RECURSIVE | libc::O_CLOEXEC;
     // SAFETY: the string is live; the result is a new descriptor or an error.
-    let tree = check(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, source.as_ptr(), flags) })? as RawFd;
-    let done = set_attributes(tree, c"", libc::AT_EMPTY_PATH | libc::AT_RECURSIVE, attributes).and_then(|()| {
-        // SAFETY: strings are live, `tree` is open.
-        let moved = unsafe {
-            libc::syscall(
-                libc::SYS_move_mount,
-                tree,
-                c"".as_ptr(),
-                libc::AT_FDCWD,
-                target.as_ptr(),
-                MOVE_MOUNT_F_EMPTY_PATH,
-            )
-        };
-        check(moved).map(drop)
-    });
+    let tree = check(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, source.as_ptr(), flags) })?
+        as RawFd;
+    let done =
+        set_attributes(tree, c"", libc::AT_EMPTY_PATH | libc::AT_RECURSIVE, attributes).and_then(|()| {
+            // SAFETY: strings are live, `tree` is open.
+            let moved = unsafe {
+                libc::syscall(
+                    libc::SYS_move_mount,
+                    tree,
+                    c"".as_ptr(),
+                    libc::AT_FDCWD,
+                    target.as_ptr(),
+                    MOVE_MOUNT_F_EMPTY_PATH,
+                )
+            };
+            check(moved).map(drop)
+        });
     close(tree);
     done
 }
@@ -126,7 +134,14 @@ fn set_attributes(at: RawFd, path: &CStr, flags: libc::c_int, attributes: u64) -
     let attr = MountAttr { attr_set: attributes, propagation: libc::MS_PRIVATE, ..MountAttr::default() };
     // SAFETY: `attr` has the size that is passed; the string is live.
     let result = unsafe {
-        libc::syscall(libc::SYS_mount_setattr, at, path.as_ptr(), flags, &raw const attr, size_of::<MountAttr>())
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            at,
+            path.as_ptr(),
+            flags,
+            &raw const attr,
+            size_of::<MountAttr>(),
+        )
     };
     check(result).map(drop)
 }
@@ -232,14 +247,16 @@ pub fn limit(resource: u32, value: u64) -> Sys {
 /// Brings `lo` up in the current network namespace.
 pub fn loopback_up() -> Sys {
     // SAFETY: plain socket creation.
-    let socket = check(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) }.into())?;
+    let socket =
+        check(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) }.into())?;
     // SAFETY: an all-zero ifreq is valid: it is plain C data.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     request.ifr_name[0] = b'l' as libc::c_char;
     request.ifr_name[1] = b'o' as libc::c_char;
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
     // SAFETY: SIOCSIFFLAGS reads one ifreq.
-    let done = check(unsafe { libc::ioctl(socket as RawFd, libc::SIOCSIFFLAGS as _, &raw const request) }.into());
+    let done =
+        check(unsafe { libc::ioctl(socket as RawFd, libc::SIOCSIFFLAGS as _, &raw const request) }.into());
     close(socket as RawFd);
     done.map(drop)
 }

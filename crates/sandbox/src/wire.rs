@@ -175,13 +175,16 @@ pub fn receive(control: &impl AsRawFd) -> io::Result<Option<(Message, Option<Own
 /// Listens on `address` in the child's network namespace and sends the socket to the parent.
 pub fn open_door(control: RawFd, address: &Address) -> Sys {
     // SAFETY: plain socket creation.
-    let socket = unsafe { libc::socket(address.family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0) };
+    let socket = unsafe {
+        libc::socket(address.family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0)
+    };
     if socket < 0 {
         return Err(sys::errno());
     }
     // SAFETY: `bytes` holds a socket address of `length` bytes.
     let listening = unsafe {
-        libc::bind(socket, address.bytes.as_ptr().cast(), address.length) == 0 && libc::listen(socket, 256) == 0
+        libc::bind(socket, address.bytes.as_ptr().cast(), address.length) == 0
+            && libc::listen(socket, 256) == 0
     };
     let done = if listening { send(control, Message::Door, Some(socket)) } else { Err(sys::errno()) };
     sys::close(socket);
