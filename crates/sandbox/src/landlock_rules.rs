@@ -1,8 +1,8 @@
 //! The second layer on files: Landlock refuses to write anywhere but in the named places, even if
 //! a mount were more generous than intended.
 //!
-//! The rules are plain data because they are enforced in the child, where the `landlock` crate may
-//! not allocate. That crate is used by the probe only.
+//! The rules are plain data and the calls are made directly, because they are made in the child,
+//! where a library may not allocate.
 
 use std::ffi::CString;
 

@@ -273,11 +273,11 @@ fn landlock(layout: &Layout) -> Result<Rules> {
 }
 
 fn limits(limits: Limits) -> Vec<(u32, u64)> {
-    let mut all = vec![(libc::RLIMIT_CORE as u32, 0)];
+    let mut all = vec![(libc::RLIMIT_CORE, 0)];
     // The namespace's own init counts as one.
-    all.extend(limits.max_processes.map(|most| (libc::RLIMIT_NPROC as u32, most.saturating_add(1))));
-    all.extend(limits.max_memory.map(|most| (libc::RLIMIT_DATA as u32, most)));
-    all.extend(limits.max_file_size.map(|most| (libc::RLIMIT_FSIZE as u32, most)));
+    all.extend(limits.max_processes.map(|most| (libc::RLIMIT_NPROC, most.saturating_add(1))));
+    all.extend(limits.max_memory.map(|most| (libc::RLIMIT_DATA, most)));
+    all.extend(limits.max_file_size.map(|most| (libc::RLIMIT_FSIZE, most)));
     all
 }
 

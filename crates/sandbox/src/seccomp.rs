@@ -136,7 +136,7 @@ fn compile() -> Built<Vec<BpfProgram>> {
     // Typing into the caller's terminal.
     forbidden.insert(
         libc::SYS_ioctl,
-        [libc::TIOCSTI as u64, libc::TIOCLINUX as u64]
+        [libc::TIOCSTI, libc::TIOCLINUX]
             .into_iter()
             .map(|request| rule(1, SeccompCmpOp::Eq, request))
             .collect::<Built<_>>()?,
