@@ -54,6 +54,8 @@ pub struct Plan {
     pub landlock: Rules,
     /// System call filters, installed in this order.
     pub filters: Vec<Filter>,
+    /// Where this process's own arguments lie in memory: start and end, 0 when unknown.
+    pub own_arguments: (usize, usize),
 }
 
 /// The descriptors that the child takes over; all of them are 10 or higher.
@@ -78,6 +80,7 @@ pub fn run(plan: &Plan, descriptors: Descriptors) -> ! {
     }
     // After the identity maps: an undumpable process may not write its own.
     let _ = sys::prctl(libc::PR_SET_DUMPABLE, 0);
+    forget_arguments(plan.own_arguments);
     match start(plan) {
         Ok(child) => supervise(child),
         Err((stage, errno)) => {
@@ -98,6 +101,15 @@ fn prepare(descriptors: Descriptors) -> Sys {
     // SAFETY: umask has no preconditions.
     unsafe { libc::umask(0o022) };
     Ok(())
+}
+
+/// Empties the copy of the parent's command line, which anybody inside could read in `/proc/1`.
+fn forget_arguments((start, end): (usize, usize)) {
+    let _ = sys::prctl(libc::PR_SET_NAME, c"sandbox".as_ptr() as libc::c_ulong);
+    if start != 0 && end > start {
+        // SAFETY: the kernel named this range of our own stack; nothing in this copy reads it again.
+        unsafe { ptr::write_bytes(start as *mut u8, 0, end - start) };
+    }
 }
 
 /// Forks the command and waits until its exec worked, which closes the pipe, or failed, which says why.

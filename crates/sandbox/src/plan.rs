@@ -62,7 +62,16 @@ pub fn prepare(spec: &SandboxSpec) -> Result<Plan> {
         limits: limits(spec.limits),
         landlock,
         filters: crate::seccomp::filters()?,
+        own_arguments: own_arguments().unwrap_or_default(),
     })
+}
+
+/// Where this process's arguments lie in memory: proc_pid_stat(5), fields 48 and 49.
+fn own_arguments() -> Option<(usize, usize)> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // Field 2 is a name that may hold anything, in parentheses; field 3 follows.
+    let mut rest = stat.get(stat.rfind(')')? + 1..)?.split_whitespace().skip(45);
+    Some((rest.next()?.parse().ok()?, rest.next()?.parse().ok()?))
 }
 
 fn check(spec: &SandboxSpec) -> Result<()> {

@@ -47,6 +47,7 @@ async fn nothing_is_inherited() {
     let mut spec = SandboxSpec::new(["/usr/bin/env"]);
     spec.env = vec![("ONLY".into(), "this".into())];
     assert_eq!(run(spec).await.1, "ONLY=this\n");
+    assert_eq!(run(shell("tr -d '\\0' </proc/1/cmdline; cat /proc/1/comm")).await.1, "sandbox\n");
     // The streams, and the descriptor that `ls` itself opens.
     assert_eq!(run(shell("ls /proc/self/fd | wc -l; cat /proc/sys/kernel/hostname")).await.1, "4\nsandbox\n");
 }
