@@ -11,7 +11,7 @@ use std::ptr;
 use crate::landlock_rules::Rules;
 use crate::seccomp::Filter;
 use crate::step::Steps;
-use crate::sys::{self, Errno, Sys};
+use crate::sys::{self, Errno, Stack, Sys};
 use crate::wire::{self, Message};
 
 /// Where the child keeps the socket to its parent, after the standard streams.
@@ -25,8 +25,6 @@ pub struct CArray {
 
 // SAFETY: the pointers lead into the heap blocks of `_strings`, which move with the array and never change.
 unsafe impl Send for CArray {}
-// SAFETY: as above; there is no interior mutability.
-unsafe impl Sync for CArray {}
 
 impl CArray {
     /// Takes the strings.
@@ -54,6 +52,8 @@ pub struct Plan {
     pub landlock: Rules,
     /// System call filters, installed in this order.
     pub filters: Vec<Filter>,
+    /// The command's stack until its exec.
+    pub stack: Stack,
     /// Where this process's own arguments lie in memory: start and end, 0 when unknown.
     pub own_arguments: (usize, usize),
 }
@@ -119,16 +119,11 @@ fn start(plan: &Plan) -> Result<libc::pid_t, (i32, Errno)> {
     if unsafe { libc::pipe2(pipe.as_mut_ptr(), libc::O_CLOEXEC) } < 0 {
         return Err((0, sys::errno()));
     }
-    // SAFETY: the child runs `command` only, which keeps to this module's rules.
-    let child = unsafe { sys::fork() }.map_err(|errno| (0, errno))?;
-    if child == 0 {
-        let (stage, errno) = command(plan);
-        let mut report = [0; 8];
-        report[..4].copy_from_slice(&stage.to_ne_bytes());
-        report[4..].copy_from_slice(&errno.to_ne_bytes());
-        let _ = sys::write(pipe[1], &report);
-        sys::exit(127);
-    }
+    let task = Task { plan, report: pipe[1] };
+    // SAFETY: `command_process` keeps to this module's rules and never returns into our frames; the
+    // stack is its own and `task` outlives it, because this process is held until its exec or exit.
+    let child = unsafe { sys::vfork(&plan.stack, command_process, (&raw const task).cast()) }
+        .map_err(|errno| (0, errno))?;
     sys::close(pipe[1]);
     for stream in 0..3 {
         sys::close(stream);
@@ -144,7 +139,26 @@ fn start(plan: &Plan) -> Result<libc::pid_t, (i32, Errno)> {
     Ok(child)
 }
 
-/// The command's own process up to its exec. Returns only on failure: which stage, and why.
+/// What the command's process needs until its exec.
+struct Task<'a> {
+    plan: &'a Plan,
+    report: RawFd,
+}
+
+/// The entry of the command's process. It shares our memory until its exec, which saves copying the
+/// page tables a second time; descriptors, folder, limits and filters are its own.
+extern "C" fn command_process(task: *mut libc::c_void) -> libc::c_int {
+    // SAFETY: `start` passes a live Task and waits.
+    let task = unsafe { &*task.cast::<Task<'_>>() };
+    let (stage, errno) = command(task.plan);
+    let mut report = [0; 8];
+    report[..4].copy_from_slice(&stage.to_ne_bytes());
+    report[4..].copy_from_slice(&errno.to_ne_bytes());
+    let _ = sys::write(task.report, &report);
+    sys::exit(127)
+}
+
+/// The preparations of the command up to its exec. Returns only on failure: which stage, and why.
 fn command(plan: &Plan) -> (i32, Errno) {
     // SAFETY: setsid has no preconditions; a fresh child is never a group leader.
     if unsafe { libc::setsid() } < 0 {

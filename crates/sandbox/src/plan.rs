@@ -62,6 +62,7 @@ pub fn prepare(spec: &SandboxSpec) -> Result<Plan> {
         limits: limits(spec.limits),
         landlock,
         filters: crate::seccomp::filters()?,
+        stack: crate::sys::Stack::new(),
         own_arguments: own_arguments().unwrap_or_default(),
     })
 }

@@ -4,6 +4,7 @@
 //! [`crate::child`]. Nothing here may allocate, lock, panic or unwind: the child is a copy of a
 //! multithreaded process whose other threads, and the locks they held, are gone.
 
+use std::cell::UnsafeCell;
 use std::ffi::CStr;
 use std::os::fd::RawFd;
 
@@ -68,15 +69,32 @@ pub unsafe fn clone_into(flags: libc::c_int, pidfd: &mut RawFd) -> Sys<libc::pid
     check(pid).map(|pid| pid as libc::pid_t)
 }
 
-/// A plain fork without the C library's own handlers, which are unsafe in a copied process.
+/// Memory for one stack, written to by the kernel's idea of another process.
+pub struct Stack(UnsafeCell<Box<[u128]>>);
+
+impl Stack {
+    /// 128 KiB: many times what the few frames before an exec take.
+    pub fn new() -> Self {
+        Self(UnsafeCell::new(vec![0; 8192].into_boxed_slice()))
+    }
+}
+
+/// Runs `entry` as a new process on `stack`, sharing memory; returns when that has executed something
+/// or ended.
 ///
 /// # Safety
-/// As [`clone_into`].
-pub unsafe fn fork() -> Sys<libc::pid_t> {
-    let args = CloneArgs { exit_signal: libc::SIGCHLD as u64, ..CloneArgs::default() };
-    // SAFETY: as above.
-    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) };
-    check(pid).map(|pid| pid as libc::pid_t)
+/// `entry` may only call functions of this module and must end in an exec or [`exit`].
+pub unsafe fn vfork(
+    stack: &Stack,
+    entry: extern "C" fn(*mut libc::c_void) -> libc::c_int,
+    argument: *const libc::c_void,
+) -> Sys<libc::pid_t> {
+    // SAFETY: nobody else looks at this memory.
+    let top = unsafe { (*stack.0.get()).as_mut_ptr_range().end.cast() };
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: stacks grow down on every processor that we run on; `top` is 16-byte aligned, and this
+    // thread, the only other user of the memory, is held meanwhile.
+    check(unsafe { libc::clone(entry, top, flags, argument.cast_mut()) }.into()).map(|pid| pid as libc::pid_t)
 }
 
 /// Ends this process at once, without running anything of the C library.
