@@ -14,6 +14,7 @@
 
 mod access;
 mod audit;
+mod crossing;
 mod db;
 pub mod dialect;
 mod migrate;
@@ -27,6 +28,7 @@ mod tx;
 
 pub use access::{AccessRows, ApprovalRow, PersonRow, TokenOwner, TokenRow, VoteRow};
 pub use audit::{AuditEntryRow, AuditRows};
+pub use crossing::{CrossingRows, RecordingRow, TransferItemRow, TransferRow};
 pub use db::Db;
 pub use registry::{
     BlobRow, DocumentRow, FileRow, GenerationRow, NewDocument, NewFile, NewRelease, PackageRow, PointerRow,
@@ -44,6 +46,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
     [
         access::STATEMENTS,
         audit::STATEMENTS,
+        crossing::STATEMENTS,
         registry::STATEMENTS,
         served::STATEMENTS,
         settings::STATEMENTS,
