@@ -15,7 +15,7 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cofferdam_access::{Action, Principal, allowed};
 use cofferdam_types::{Error, ErrorKind, Result, Secret};
-use tower::{ServiceExt as _, util::MapRequestLayer};
+use tower::util::MapRequestLayer;
 
 use crate::{Site, problem::Problem};
 
@@ -41,8 +41,7 @@ pub fn token_paths(routes: Router) -> Router {
         }
         request
     });
-    let service = tower::Layer::layer(&rewrite, routes);
-    Router::new().fallback_service(service.boxed_clone())
+    Router::new().fallback_service(tower::Layer::layer(&rewrite, routes))
 }
 
 fn split(uri: &Uri) -> Option<(String, Uri)> {

@@ -14,6 +14,7 @@
 
 mod access;
 mod audit;
+mod crossing;
 mod db;
 pub mod dialect;
 mod forge;
@@ -28,6 +29,7 @@ mod tx;
 
 pub use access::{AccessRows, ApprovalRow, PersonRow, TokenOwner, TokenRow, VoteRow};
 pub use audit::{AuditEntryRow, AuditRows};
+pub use crossing::{CrossingRows, RecordingRow, TransferItemRow, TransferRow};
 pub use db::Db;
 pub use forge::{
     ArtifactRow, ForgeRows, JobRow, JobStep, NewJob, NewPipeline, PipelineRow, ProjectRow, RunnerRow, StatementRow,
@@ -48,6 +50,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
     [
         access::STATEMENTS,
         audit::STATEMENTS,
+        crossing::STATEMENTS,
         forge::STATEMENTS,
         registry::STATEMENTS,
         served::STATEMENTS,

@@ -9,7 +9,7 @@ use sqlx::{
 };
 
 use crate::{
-    AccessRows, AuditRows, ForgeRows, RegistryRows, ServedRows, Settings, Tasks,
+    AccessRows, AuditRows, CrossingRows, ForgeRows, RegistryRows, ServedRows, Settings, Tasks,
     dialect::Dialect,
     row::{Cell, Row, Value},
     sql::{args, statements},
@@ -115,6 +115,11 @@ impl Tx {
     /// Repositories, packages, releases, files, documents.
     pub fn registry(&mut self) -> RegistryRows<'_> {
         RegistryRows(self)
+    }
+
+    /// Recordings, transfers, trusted keys.
+    pub fn crossing(&mut self) -> CrossingRows<'_> {
+        CrossingRows(self)
     }
 
     /// Projects, pipelines, jobs, runners.

@@ -37,6 +37,8 @@ struct Inner {
     blobs: HashMap<Sha256, Bytes>,
     packages: BTreeMap<String, PackageView>,
     documents: HashMap<String, (DocumentRef, Bytes)>,
+    /// The documents that each package's last rendering gave: what it no longer gives, goes.
+    rendered: HashMap<Option<String>, Vec<String>>,
 }
 
 impl MemoryRepository {
@@ -64,11 +66,17 @@ impl MemoryRepository {
             dirty.push(self.apply(format, change)?);
         }
         for package in dirty.iter().map(|p| Some(p.as_str())).chain([None]) {
-            for Document { path, media_type, bytes } in format.render(package, self).await? {
+            let documents = format.render(package, self).await?;
+            let paths = documents.iter().map(|document| document.path.clone()).collect();
+            let mut inner = self.lock();
+            for old in inner.rendered.insert(package.map(str::to_owned), paths).unwrap_or_default() {
+                inner.documents.remove(&old);
+            }
+            for Document { path, media_type, bytes } in documents {
                 let sha256 = Sha256::of(&bytes);
                 let size = bytes.len() as u64;
                 let entry = DocumentRef { path: path.clone(), media_type, sha256, size };
-                self.lock().documents.insert(path, (entry, bytes.into()));
+                inner.documents.insert(path, (entry, bytes.into()));
             }
         }
         Ok(())

@@ -1,0 +1,137 @@
+//! The outside half of a door: accepts on the sandbox's listening socket and relays to the target.
+//!
+//! Bytes are moved, never looked at, and both directions end on their own (half-close). Memory per
+//! connection is two fixed buffers; a slow reader slows its writer down.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::spec::Target;
+
+const BUFFER: usize = 64 * 1024;
+/// Connections open at once through one door; more wait in the sandbox's accept queue.
+const MAX_CONNECTIONS: usize = 256;
+/// How long relays may go on after the last process inside has ended.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// What passed all doors of a sandbox.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    pub connections: AtomicU64,
+    pub refused: AtomicU64,
+    pub sent: AtomicU64,
+    pub received: AtomicU64,
+}
+
+/// Serves one door until `ended` turns true; then takes what still waits in the queue and gives
+/// the open relays [`DRAIN`] to finish what was in flight.
+pub async fn serve(
+    listener: TcpListener,
+    target: Target,
+    traffic: Arc<Traffic>,
+    mut ended: watch::Receiver<bool>,
+) {
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut relays = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            accepted = admit(&listener, &room) => accepted,
+            Some(_) = relays.join_next() => continue,
+            _ = ended.wait_for(|ended| *ended) => break,
+        };
+        let Some((stream, permit)) = accepted else { break };
+        let (target, traffic) = (target.clone(), Arc::clone(&traffic));
+        relays.spawn(async move {
+            relay(stream, &target, &traffic).await;
+            drop(permit);
+        });
+    }
+    drop(listener);
+    let _ = tokio::time::timeout(DRAIN, async { while relays.join_next().await.is_some() {} }).await;
+}
+
+async fn admit(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let permit = Arc::clone(room).acquire_owned().await.ok()?;
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return Some((stream, permit)),
+            // The caller is out of descriptors: the queue keeps the connection until one is free.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                tracing::warn!(%error, "a door of a sandbox is closed");
+                return None;
+            }
+        }
+    }
+}
+
+async fn relay(inside: TcpStream, target: &Target, traffic: &Traffic) {
+    traffic.connections.fetch_add(1, Ordering::Relaxed);
+    let _ = inside.set_nodelay(true);
+    let outcome = match target {
+        Target::Tcp(address) => match TcpStream::connect(address).await {
+            Ok(outside) => {
+                let _ = outside.set_nodelay(true);
+                both_ways(inside, outside, traffic).await
+            }
+            Err(error) => refuse(&inside, error, traffic),
+        },
+        Target::Unix(path) => match UnixStream::connect(path).await {
+            Ok(outside) => both_ways(inside, outside, traffic).await,
+            Err(error) => refuse(&inside, error, traffic),
+        },
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(%error, ?target, "a connection through a door ended early");
+    }
+}
+
+/// The client inside sees a reset, as it would from a closed port, not an empty answer.
+fn refuse(inside: &TcpStream, error: io::Error, traffic: &Traffic) -> io::Result<()> {
+    traffic.refused.fetch_add(1, Ordering::Relaxed);
+    let _ = inside.set_zero_linger();
+    Err(error)
+}
+
+async fn both_ways<S>(inside: TcpStream, outside: S, traffic: &Traffic) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (from_inside, to_inside) = inside.into_split();
+    let (from_outside, to_outside) = tokio::io::split(outside);
+    tokio::try_join!(
+        one_way(from_inside, to_outside, &traffic.sent),
+        one_way(from_outside, to_inside, &traffic.received)
+    )
+    .map(drop)
+}
+
+async fn one_way(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    count: &AtomicU64,
+) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let length = from.read(&mut buffer).await?;
+        if length == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(&buffer[..length]).await?;
+        count.fetch_add(length as u64, Ordering::Relaxed);
+    }
+}
