@@ -3,6 +3,7 @@
 use std::{ops::Deref, sync::Arc};
 
 use cofferdam_access::Access;
+use cofferdam_forge::Forge;
 use cofferdam_registry::Registry;
 use cofferdam_types::{Clock, SiteName};
 
@@ -18,6 +19,8 @@ pub struct SiteState {
     pub connected: bool,
     /// Packages.
     pub registry: Registry,
+    /// Projects, pipelines, jobs.
+    pub forge: Forge,
     /// People and tokens.
     pub access: Access,
     /// Whether packages may be read without a login.
