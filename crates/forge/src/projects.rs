@@ -43,7 +43,7 @@ impl Forge {
         let row = tx.forge().project(id).await?;
         tx.commit().await?;
         let row = row.ok_or_else(|| missing(path))?;
-        self.git().init(row.id, &row.default_branch).await?;
+        self.sources().init(row.id, &row.default_branch).await?;
         Ok(row)
     }
 
