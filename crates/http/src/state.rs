@@ -3,7 +3,9 @@
 use std::{ops::Deref, sync::Arc};
 
 use cofferdam_access::Access;
+use cofferdam_crossing::Crossing;
 use cofferdam_registry::Registry;
+use cofferdam_trust::VerifyingKey;
 use cofferdam_types::{Clock, SiteName};
 
 /// The parts of a running site. Cheap to clone.
@@ -18,6 +20,10 @@ pub struct SiteState {
     pub connected: bool,
     /// Packages.
     pub registry: Registry,
+    /// Recordings and transfers.
+    pub crossing: Crossing,
+    /// The site's public key.
+    pub key: VerifyingKey,
     /// People and tokens.
     pub access: Access,
     /// Whether packages may be read without a login.
