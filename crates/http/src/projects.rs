@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Site,
+    api::Body,
     auth::may,
     body::{Asked, blob},
     problem::{self, Problem},
@@ -73,7 +74,7 @@ struct NewProject {
 async fn create(
     State(site): State<Site>,
     Extension(who): Who,
-    Json(new): Json<NewProject>,
+    Body(new): Body<NewProject>,
 ) -> Answer<(StatusCode, Json<Value>)> {
     may(&site, &who, Action::ProjectCreate)?;
     let row = site.forge.create_project(&who.actor(), &new.path).await?;
@@ -109,7 +110,7 @@ async fn run(
     State(site): State<Site>,
     Extension(who): Who,
     Path((group, name)): Path<(String, String)>,
-    Json(run): Json<Run>,
+    Body(run): Body<Run>,
 ) -> Answer<(StatusCode, Json<Value>)> {
     may(&site, &who, Action::PipelineRun)?;
     let project = site.forge.project(&format!("{group}/{name}")).await?;
@@ -256,7 +257,7 @@ fn yes() -> bool {
 async fn register(
     State(site): State<Site>,
     Extension(who): Who,
-    Json(new): Json<NewRunner>,
+    Body(new): Body<NewRunner>,
 ) -> Answer<(StatusCode, Json<Value>)> {
     may(&site, &who, Action::RunnerManage)?;
     let (row, token) =
