@@ -4,6 +4,7 @@ use std::{ops::Deref, sync::Arc};
 
 use cofferdam_access::Access;
 use cofferdam_crossing::Crossing;
+use cofferdam_forge::Forge;
 use cofferdam_registry::Registry;
 use cofferdam_trust::VerifyingKey;
 use cofferdam_types::{Clock, SiteName};
@@ -24,6 +25,8 @@ pub struct SiteState {
     pub crossing: Crossing,
     /// The site's public key.
     pub key: VerifyingKey,
+    /// Projects, pipelines, jobs.
+    pub forge: Forge,
     /// People and tokens.
     pub access: Access,
     /// Whether packages may be read without a login.
