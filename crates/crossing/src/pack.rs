@@ -79,7 +79,7 @@ impl Crossing {
     /// rehearsed; `NoSpace`; nothing that looks like a transfer is left behind then.
     pub async fn pack(&self, request: PackRequest, actor: &str) -> Result<Packed> {
         let plan = self.plan(&request).await?;
-        let stream = stream_name(&self.0.site, std::slice::from_ref(&request.destination));
+        let stream = stream_name(&self.0.site, std::slice::from_ref(&request.destination))?;
         let (epoch, seq, prev) = self.position(&stream).await?;
         let now = self.clock().now();
         let draft = HeaderDraft {
@@ -170,7 +170,7 @@ impl Crossing {
             self.plan_git(&mut plan, project).await?;
         }
         if !request.full {
-            let stream = stream_name(&self.0.site, std::slice::from_ref(&request.destination));
+            let stream = stream_name(&self.0.site, std::slice::from_ref(&request.destination))?;
             let mut tx = self.db().read().await?;
             for (sha256, size) in plan.blobs.clone() {
                 if tx.crossing().sent_before(&sha256, &stream).await? {

@@ -1,7 +1,5 @@
 //! `/<group>/<project>.git/…`: git's smart HTTP (gitprotocol-http), bytes both ways as they come.
 
-use std::sync::Arc;
-
 use axum::{
     Extension, Router,
     body::Body,
@@ -11,7 +9,7 @@ use axum::{
     routing::{get, post},
 };
 use cofferdam_access::{Action, Principal};
-use cofferdam_git::{ByteStream, GitService, Push, Service};
+use cofferdam_git::{ByteStream, Push, Service};
 use cofferdam_store::ProjectRow;
 use cofferdam_types::{Error, Result};
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -53,7 +51,7 @@ async fn info_refs(
         }
     };
     let project = find(&site, &who, &place, service).await?;
-    let body = git(&site).info_refs(project.id, service, protocol(&headers).as_deref()).await?;
+    let body = site.git.info_refs(project.id, service, protocol(&headers).as_deref()).await?;
     Ok(answer(body, &format!("application/x-{}-advertisement", service.as_str())))
 }
 
@@ -66,7 +64,7 @@ async fn upload_pack(
     let project = find(&site, &who, &place, Service::UploadPack).await?;
     let (protocol, gzip) = (protocol(request.headers()), gzip(request.headers()));
     let body = stream(request.into_body());
-    let out = git(&site).upload_pack(project.id, protocol.as_deref(), gzip, body).await?;
+    let out = site.git.upload_pack(project.id, protocol.as_deref(), gzip, body).await?;
     Ok(answer(out, "application/x-git-upload-pack-result"))
 }
 
@@ -84,12 +82,8 @@ async fn receive_pack(
         body: stream(request.into_body()),
         limit: MAX_PUSH,
     };
-    let out = git(&site).receive_pack(project.id, push).await?;
+    let out = site.git.receive_pack(project.id, push).await?;
     Ok(answer(out, "application/x-git-receive-pack-result"))
-}
-
-fn git(site: &Site) -> &Arc<dyn GitService> {
-    &site.git
 }
 
 /// The project of an address, once it is decided that the caller may do this to it. Who may not read
@@ -103,7 +97,7 @@ async fn find(site: &Site, who: &Principal, (group, name): &(String, String), se
     let name = name.strip_suffix(".git").unwrap_or(name);
     let project = site.forge.project(&format!("{group}/{name}")).await?;
     // A site that stopped between the project's row and its repository makes it now.
-    git(site).init(project.id, &project.default_branch).await?;
+    site.git.init(project.id, &project.default_branch).await?;
     Ok(project)
 }
 

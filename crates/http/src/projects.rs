@@ -4,8 +4,8 @@ use std::convert::Infallible;
 
 use axum::{
     Extension, Json, Router,
-    extract::{Path, Query, Request, State},
-    http::{HeaderValue, StatusCode, header},
+    extract::{Path, Query, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{
         IntoResponse as _, Response,
         sse::{Event, KeepAlive, Sse},
@@ -189,20 +189,25 @@ fn follow(site: &Site, id: JobId, offset: u64) -> Response {
     Sse::new(pieces.chain(end).map(Ok::<_, Infallible>)).keep_alive(KeepAlive::default()).into_response()
 }
 
-async fn artifacts(State(site): State<Site>, Extension(who): Who, Path(id): Path<i64>, request: Request) -> Answer<Response> {
+async fn artifacts(
+    State(site): State<Site>,
+    Extension(who): Who,
+    Path(id): Path<i64>,
+    method: Method,
+    headers: HeaderMap,
+) -> Answer<Response> {
     may(&site, &who, Action::ProjectRead)?;
     let row = site.forge.archive(JobId(id)).await?;
-    Ok(attachment(&site, &request, &row).await?)
+    Ok(attachment(&site, &Asked { method: &method, headers: &headers }, &row).await?)
 }
 
 /// An artifact as a download: ranges, a strong ETag, never shown inside our pages.
 pub(crate) async fn attachment(
     site: &Site,
-    request: &Request,
+    asked: &Asked<'_>,
     row: &cofferdam_store::ArtifactRow,
 ) -> cofferdam_types::Result<Response> {
-    let asked = Asked { method: request.method(), headers: request.headers() };
-    let mut response = blob(&site.registry, &asked, &row.sha256, row.size).await?;
+    let mut response = blob(&site.registry, asked, &row.sha256, row.size).await?;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     let plain: String =
