@@ -95,10 +95,7 @@ async fn find(site: &Site, who: &Principal, (group, name): &(String, String), se
     };
     may(site, who, action)?;
     let name = name.strip_suffix(".git").unwrap_or(name);
-    let project = site.forge.project(&format!("{group}/{name}")).await?;
-    // A site that stopped between the project's row and its repository makes it now.
-    site.git.init(project.id, &project.default_branch).await?;
-    Ok(project)
+    site.forge.project(&format!("{group}/{name}")).await
 }
 
 fn protocol(headers: &HeaderMap) -> Option<String> {
