@@ -12,8 +12,27 @@ pub const DEFAULT_BRANCH: &str = "main";
 
 /// First words of addresses that are not groups.
 const RESERVED: &[&str] = &[
-    "api", "r", "t", "v2", "healthz", "readyz", "metrics", "login", "logout", "assets", "static", "transfers",
-    "approvals", "audit", "packages", "projects", "repositories", "settings", "manual", "runners", "people",
+    "api",
+    "r",
+    "t",
+    "v2",
+    "healthz",
+    "readyz",
+    "metrics",
+    "login",
+    "logout",
+    "assets",
+    "static",
+    "transfers",
+    "approvals",
+    "audit",
+    "packages",
+    "projects",
+    "repositories",
+    "settings",
+    "manual",
+    "runners",
+    "people",
 ];
 
 impl Forge {
@@ -36,7 +55,10 @@ impl Forge {
     pub async fn create_project_in(&self, tx: &mut Tx, actor: &str, path: &str) -> Result<ProjectRow> {
         let (namespace, name) = split(path)?;
         if RESERVED.contains(&namespace.as_str()) {
-            return Err(Error::invalid("reserved-group", format!("`{namespace}` cannot be a group: the site uses that address")));
+            return Err(Error::invalid(
+                "reserved-group",
+                format!("`{namespace}` cannot be a group: the site uses that address"),
+            ));
         }
         let now = self.now();
         if tx.forge().project_by_path(namespace.as_str(), name.as_str()).await?.is_some() {
@@ -62,7 +84,8 @@ impl Forge {
     /// `NotFound`; `Invalid` for a path that is none.
     pub async fn project(&self, path: &str) -> Result<ProjectRow> {
         let (namespace, name) = split(path)?;
-        let found = self.db().read().await?.forge().project_by_path(namespace.as_str(), name.as_str()).await?;
+        let found =
+            self.db().read().await?.forge().project_by_path(namespace.as_str(), name.as_str()).await?;
         found.ok_or_else(|| missing(path))
     }
 

@@ -88,7 +88,12 @@ async fn receive_pack(
 
 /// The project of an address, once it is decided that the caller may do this to it. Who may not read
 /// anything does not learn which projects there are.
-async fn find(site: &Site, who: &Principal, (group, name): &(String, String), service: Service) -> Result<ProjectRow> {
+async fn find(
+    site: &Site,
+    who: &Principal,
+    (group, name): &(String, String),
+    service: Service,
+) -> Result<ProjectRow> {
     let action = match service {
         Service::UploadPack => Action::ProjectRead,
         Service::ReceivePack => Action::ProjectWrite,

@@ -11,8 +11,19 @@ use serde_json::{Value, json};
 use site::TestSite;
 
 fn plan(name: &str, stage: u32) -> JobPlan {
-    let step = Step { name: "script".into(), script: vec!["make".into()], when: "on_success".into(), ..Step::default() };
-    JobPlan { name: name.into(), stage: name.into(), stage_index: stage, steps: vec![step], ..JobPlan::default() }
+    let step = Step {
+        name: "script".into(),
+        script: vec!["make".into()],
+        when: "on_success".into(),
+        ..Step::default()
+    };
+    JobPlan {
+        name: name.into(),
+        stage: name.into(),
+        stage_index: stage,
+        steps: vec![step],
+        ..JobPlan::default()
+    }
 }
 
 #[tokio::test]
@@ -82,11 +93,13 @@ async fn the_people_see_it(site: &TestSite, alice: &str, job: &JobResponse, dige
     assert_eq!(site.text(alice, &format!("{path}/log?offset=6")).await, "world");
     let events = site.text(alice, &format!("{path}/log?follow=1")).await;
     assert_eq!(events, "event: log\ndata: \"hello world\"\n\nevent: end\ndata: success\n\n");
-    let envelope = Envelope::from_json(site.text(alice, &format!("{path}/provenance")).await.as_bytes()).unwrap();
+    let envelope =
+        Envelope::from_json(site.text(alice, &format!("{path}/provenance")).await.as_bytes()).unwrap();
     let verified = verify_statement(&envelope, PREDICATE_TYPE, &[site.key], 1).unwrap();
     assert_eq!(verified.statement.subject[0].sha256_digest(), Some(*digest));
 
-    let again = site.api(alice, "POST", &format!("jobs/{}/retry", pipeline["jobs"][1]["id"]), Some(json!({}))).await;
+    let again =
+        site.api(alice, "POST", &format!("jobs/{}/retry", pipeline["jobs"][1]["id"]), Some(json!({}))).await;
     assert_eq!((&again["state"], &again["attempt"]), (&json!("pending"), &json!(2)));
     let gone = site.api(alice, "POST", &format!("pipelines/{}/cancel", row["id"]), Some(json!({}))).await;
     assert_eq!(gone["state"], "canceled");
@@ -104,11 +117,14 @@ async fn runners_are_told_what_to_do_by_the_status() {
     let said: Value = serde_json::from_slice(&unknown.bytes().await.unwrap()).unwrap();
     assert!(said["message"].as_str().unwrap().starts_with("403"), "{said}");
     let runner = site.runner().await;
-    let verified = post("runners/verify", json!({ "token": runner, "system_id": "s_1", "new": 1 })).await.unwrap();
+    let verified =
+        post("runners/verify", json!({ "token": runner, "system_id": "s_1", "new": 1 })).await.unwrap();
     let verified: Value = serde_json::from_slice(&verified.bytes().await.unwrap()).unwrap();
     assert_eq!((&verified["token"], &verified["token_expires_at"]), (&json!(runner), &Value::Null));
-    let router = site.client.get(format!("{}/api/v4/runners/router/discovery", site.url)).send().await.unwrap();
+    let router =
+        site.client.get(format!("{}/api/v4/runners/router/discovery", site.url)).send().await.unwrap();
     assert_eq!(router.status(), StatusCode::NOT_IMPLEMENTED);
-    let stranger = site.client.patch(format!("{}/api/v4/jobs/99/trace", site.url)).header("JOB-TOKEN", &runner);
+    let stranger =
+        site.client.patch(format!("{}/api/v4/jobs/99/trace", site.url)).header("JOB-TOKEN", &runner);
     assert_eq!(stranger.send().await.unwrap().status(), StatusCode::FORBIDDEN);
 }

@@ -135,7 +135,11 @@ impl TestSite {
     pub async fn api(&self, token: &str, method: &str, path: &str, body: Option<Value>) -> Value {
         let request = self.client.request(method.parse().unwrap(), format!("{}/api/v1/{path}", self.url));
         let request = request.bearer_auth(token);
-        let request = if let Some(body) = body { request.header("content-type", "application/json").body(body.to_string()) } else { request };
+        let request = if let Some(body) = body {
+            request.header("content-type", "application/json").body(body.to_string())
+        } else {
+            request
+        };
         let answer = request.send().await.unwrap();
         let (status, text) = (answer.status(), answer.text().await.unwrap());
         assert!(status.is_success(), "{method} {path}: {status} {text}");
@@ -143,14 +147,22 @@ impl TestSite {
     }
 
     pub async fn text(&self, token: &str, path: &str) -> String {
-        let answer = self.client.get(format!("{}/api/v1/{path}", self.url)).bearer_auth(token).send().await.unwrap();
+        let answer =
+            self.client.get(format!("{}/api/v1/{path}", self.url)).bearer_auth(token).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK, "{path}");
         answer.text().await.unwrap()
     }
 
     pub async fn request_job(&self, runner: &str) -> Option<JobResponse> {
         let body = json!({ "token": runner, "system_id": "s_1", "info": { "name": "test" } });
-        let answer = self.client.post(format!("{}/api/v4/jobs/request", self.url)).header("content-type", "application/json").body(body.to_string()).send().await.unwrap();
+        let answer = self
+            .client
+            .post(format!("{}/api/v4/jobs/request", self.url))
+            .header("content-type", "application/json")
+            .body(body.to_string())
+            .send()
+            .await
+            .unwrap();
         match answer.status() {
             StatusCode::CREATED => Some(serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()),
             StatusCode::NO_CONTENT => None,
@@ -182,7 +194,8 @@ impl TestSite {
     }
 
     pub async fn upload(&self, job: &JobResponse, bytes: Vec<u8>) -> StatusCode {
-        let head = "--edge\r\nContent-Disposition: form-data; name=\"file\"; filename=\"artifacts.zip\"\r\n\r\n";
+        let head =
+            "--edge\r\nContent-Disposition: form-data; name=\"file\"; filename=\"artifacts.zip\"\r\n\r\n";
         let body = [head.as_bytes(), &bytes, b"\r\n--edge--\r\n"].concat();
         let url = format!("{}/api/v4/jobs/{}/artifacts", self.url, job.id);
         self.client
@@ -197,10 +210,18 @@ impl TestSite {
     }
 
     pub async fn finish(&self, job: &JobResponse, state: &str, log: &[u8]) -> StatusCode {
-        let output = json!({ "checksum": format!("crc32:{:08x}", crc32fast::hash(log)), "bytesize": log.len() });
+        let output =
+            json!({ "checksum": format!("crc32:{:08x}", crc32fast::hash(log)), "bytesize": log.len() });
         let body = json!({ "token": job.token, "state": state, "output": output });
         let url = format!("{}/api/v4/jobs/{}", self.url, job.id);
-        self.client.put(url).header("content-type", "application/json").body(body.to_string()).send().await.unwrap().status()
+        self.client
+            .put(url)
+            .header("content-type", "application/json")
+            .body(body.to_string())
+            .send()
+            .await
+            .unwrap()
+            .status()
     }
 
     pub fn clone_url(&self, name: &str, token: &str, path: &str) -> String {
