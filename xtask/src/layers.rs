@@ -49,6 +49,10 @@ pub fn layer(name: &str) -> Option<Layer> {
 #[must_use]
 pub fn may_know(from: &str, to: &str) -> bool {
     let (Some(own), Some(other)) = (layer(from), layer(to)) else { return false };
+    // Whether a site dials out is decided where it is put together.
+    if to == "upstream" {
+        return own == Layer::Edge;
+    }
     if own != other {
         return own > other;
     }
@@ -165,7 +169,7 @@ mod tests {
             ("forge", "crossing"),
             ("registry", "access"),
             ("store", "audit"),
-            ("git", "http"),
+            ("registry", "upstream"),
         ] {
             assert!(!may_know(from, to), "{from} {to}");
         }

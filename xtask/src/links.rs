@@ -32,7 +32,9 @@ pub fn check(root: &Path, file: &str, markdown: &str) -> Vec<String> {
     let leads_nowhere = |target: &String| {
         let path = target.split('#').next().unwrap_or_default();
         let elsewhere = path.is_empty() || path.contains("://") || path.starts_with("mailto:");
-        !elsewhere && !folder.join(path).exists()
+        // A page made from Markdown is linked by the name it will have.
+        let source = path.strip_suffix(".html").map(|stem| folder.join(format!("{stem}.md")));
+        !elsewhere && !folder.join(path).exists() && !source.is_some_and(|source| source.exists())
     };
     targets(markdown)
         .into_iter()

@@ -28,7 +28,11 @@ fn parse(scheme: Scheme, text: &str) -> Option<Parsed> {
         return None;
     }
     match scheme {
-        Scheme::Pep440 => pep440_rs::Version::from_str(text).ok().map(Parsed::Pep440),
+        // Wheel file names write `_` where the version had `-` (PEP 427, "Escaping and Unicode").
+        Scheme::Pep440 => pep440_rs::Version::from_str(text)
+            .or_else(|_| pep440_rs::Version::from_str(&text.replace('_', "-")))
+            .ok()
+            .map(Parsed::Pep440),
         Scheme::Semver => semver::Version::parse(text).ok().map(Parsed::Semver),
     }
 }
