@@ -2,10 +2,8 @@
 //!
 //! Must never let a byte out that may be the start of a value which the next chunk completes.
 
-const MARK: &[u8] = b"[MASKED]";
-
 /// The replacement of every value.
-pub const MASKED: &str = "[MASKED]";
+const MARK: &[u8] = b"[MASKED]";
 
 /// A streaming replacer for one log.
 #[derive(Debug)]
