@@ -7,23 +7,42 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cofferdam_runner_api::{ContentRange, JobRequest, JobUpdateState, RunnerDetails, TraceOutput, UpdateJob};
 use cofferdam_types::{Error, ErrorKind, Result, Secret};
 use futures::StreamExt;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, RANGE};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
-use serde_json::{Value, json};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 use tokio_util::io::ReaderStream;
 use url::Url;
 
-use crate::protocol::{ArtifactSpec, Job};
+use crate::protocol::{self, Artifact, Job};
 
 /// A job payload larger than this is refused.
 const MAX_PAYLOAD: usize = 16 << 20;
 /// Nothing came for this long: the connection is dead. The site holds a request for up to 50 seconds.
 const READ_PATIENCE: Duration = Duration::from_secs(120);
+
+/// What this runner can do, in the protocol's words: jobs that need more are not handed to it.
+const FEATURES: [&str; 15] = [
+    "variables",
+    "artifacts",
+    "upload_multiple_artifacts",
+    "upload_raw_artifacts",
+    "refspecs",
+    "masking",
+    "raw_variables",
+    "artifacts_exclude",
+    "multi_build_steps",
+    "trace_reset",
+    "trace_checksum",
+    "trace_size",
+    "cancelable",
+    "return_exit_code",
+    "cancel_gracefully",
+];
 
 /// A connection to one site.
 #[derive(Clone, Debug)]
@@ -70,28 +89,23 @@ pub enum Updated {
 }
 
 /// The end of a job, or its sign of life.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct State {
-    /// `running`, `success` or `failed`.
-    pub state: &'static str,
+    /// Where the job is.
+    pub state: JobUpdateState,
     /// Why it failed, in the protocol's words.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub failure_reason: Option<&'static str>,
     /// The script's exit code.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
     /// The whole log's checksum and size.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub output: Option<Output>,
+    pub output: Option<TraceOutput>,
 }
 
-/// The whole log's identity.
-#[derive(Clone, Debug, Serialize)]
-pub struct Output {
-    /// `crc32:` and eight hexadecimal digits (IEEE).
-    pub checksum: String,
-    /// Bytes.
-    pub bytesize: u64,
+impl State {
+    /// A state without anything more.
+    pub fn new(state: JobUpdateState) -> Self {
+        Self { state, failure_reason: None, exit_code: None, output: None }
+    }
 }
 
 impl Coordinator {
@@ -121,9 +135,9 @@ impl Coordinator {
     /// # Errors
     /// `Forbidden` for a token that the site does not know, `Unavailable` for everything passing.
     pub async fn request(&self) -> Result<Option<Job>> {
-        let body = json!({ "token": self.token.expose(), "info": self.info(), "last_update": "" });
-        let answer =
-            self.json(self.http.post(self.url("jobs/request")?), &body).send().await.map_err(away)?;
+        let body =
+            JobRequest { token: self.token.expose().clone(), info: self.info(), ..JobRequest::default() };
+        let answer = json(self.http.post(self.url("jobs/request")?), &body)?.send().await.map_err(away)?;
         match answer.status() {
             StatusCode::CREATED => {
                 let body = bounded(answer, MAX_PAYLOAD).await?;
@@ -142,13 +156,12 @@ impl Coordinator {
     /// # Errors
     /// `Unavailable` when it is worth trying again.
     pub async fn append(&self, job: &Job, offset: u64, piece: Bytes) -> Result<Patched> {
-        let last = offset + (piece.len() as u64).saturating_sub(1);
         let request = self
             .http
             .patch(self.url(&format!("jobs/{}/trace?debug_trace=false", job.id))?)
-            .header("JOB-TOKEN", job.token.expose())
+            .header("JOB-TOKEN", &job.token)
             .header(CONTENT_TYPE, "text/plain")
-            .header(CONTENT_RANGE, format!("{offset}-{last}"))
+            .header(CONTENT_RANGE, ContentRange::of(offset, piece.len() as u64).to_string())
             .body(piece);
         let answer = request.send().await.map_err(away)?;
         match answer.status() {
@@ -166,13 +179,18 @@ impl Coordinator {
     /// # Errors
     /// `Unavailable` when it is worth trying again.
     pub async fn update(&self, job: &Job, state: &State) -> Result<Updated> {
-        let mut body =
-            serde_json::to_value(state).map_err(|e| Error::internal("writing a job's state", e))?;
-        body["token"] = Value::from(job.token.expose().as_str());
-        body["info"] = self.info();
+        let body = UpdateJob {
+            token: job.token.clone(),
+            state: state.state,
+            failure_reason: state.failure_reason.map(str::to_owned),
+            exit_code: state.exit_code.map(i64::from),
+            checksum: None,
+            output: state.output.clone(),
+            info: self.info(),
+        };
         let request = self.http.put(self.url(&format!("jobs/{}", job.id))?);
-        let request = request.header("JOB-TOKEN", job.token.expose());
-        let answer = self.json(request, &body).send().await.map_err(away)?;
+        let request = request.header("JOB-TOKEN", &job.token);
+        let answer = json(request, &body)?.send().await.map_err(away)?;
         match answer.status() {
             StatusCode::OK => Ok(Updated::Done(verdict(answer.headers()))),
             StatusCode::ACCEPTED => Ok(Updated::AskAgain(interval(answer.headers()))),
@@ -186,19 +204,19 @@ impl Coordinator {
     ///
     /// # Errors
     /// `TooLarge` when the site says so, `Unavailable` when it is worth trying again.
-    pub async fn upload(&self, job: &Job, spec: &ArtifactSpec, file: &Path, name: &str) -> Result<()> {
+    pub async fn upload(&self, job: &Job, spec: &Artifact, file: &Path, name: &str) -> Result<()> {
         let mut url = self.url(&format!("jobs/{}/artifacts", job.id))?;
         url.query_pairs_mut()
-            .append_pair("artifact_format", spec.format())
-            .append_pair("artifact_type", spec.kind());
-        if let Some(expire) = spec.expire_in.as_deref().filter(|text| !text.is_empty()) {
-            url.query_pairs_mut().append_pair("expire_in", expire);
+            .append_pair("artifact_format", protocol::format(spec))
+            .append_pair("artifact_type", protocol::kind(spec));
+        if !spec.expire_in.is_empty() {
+            url.query_pairs_mut().append_pair("expire_in", &spec.expire_in);
         }
         let (body, length, boundary) = multipart(file, name).await?;
         let request = self
             .http
             .post(url)
-            .header("JOB-TOKEN", job.token.expose())
+            .header("JOB-TOKEN", &job.token)
             .header(CONTENT_TYPE, format!("multipart/form-data; boundary={boundary}"))
             .header(CONTENT_LENGTH, length)
             .body(body);
@@ -218,9 +236,9 @@ impl Coordinator {
     ///
     /// # Errors
     /// `NotFound` when the site has none, `TooLarge` beyond the bound.
-    pub async fn download(&self, id: i64, token: &Secret<String>, file: &mut File, bound: u64) -> Result<()> {
+    pub async fn download(&self, id: i64, token: &str, file: &mut File, bound: u64) -> Result<()> {
         let url = self.url(&format!("jobs/{id}/artifacts?direct_download=false"))?;
-        let answer = self.http.get(url).header("JOB-TOKEN", token.expose()).send().await.map_err(away)?;
+        let answer = self.http.get(url).header("JOB-TOKEN", token).send().await.map_err(away)?;
         match answer.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -247,27 +265,23 @@ impl Coordinator {
         self.base.join(rest).map_err(|e| Error::internal("making an address of the site", e))
     }
 
-    fn json(&self, request: RequestBuilder, body: &Value) -> RequestBuilder {
-        request.header(CONTENT_TYPE, "application/json").body(body.to_string())
+    fn info(&self) -> RunnerDetails {
+        RunnerDetails {
+            name: self.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            platform: std::env::consts::OS.to_owned(),
+            architecture: std::env::consts::ARCH.to_owned(),
+            executor: "cofferdam".to_owned(),
+            shell: "bash".to_owned(),
+            features: FEATURES.iter().map(|name| ((*name).to_owned(), true.into())).collect(),
+            ..RunnerDetails::default()
+        }
     }
+}
 
-    fn info(&self) -> Value {
-        json!({
-            "name": self.name,
-            "version": env!("CARGO_PKG_VERSION"),
-            "platform": std::env::consts::OS,
-            "architecture": std::env::consts::ARCH,
-            "executor": "cofferdam",
-            "shell": "bash",
-            "features": {
-                "variables": true, "artifacts": true, "upload_multiple_artifacts": true,
-                "upload_raw_artifacts": true, "refspecs": true, "masking": true, "raw_variables": true,
-                "artifacts_exclude": true, "multi_build_steps": true, "trace_reset": true,
-                "trace_checksum": true, "trace_size": true, "cancelable": true, "return_exit_code": true,
-                "cancel_gracefully": true,
-            },
-        })
-    }
+fn json(request: RequestBuilder, body: &impl Serialize) -> Result<RequestBuilder> {
+    let body = serde_json::to_vec(body).map_err(|e| Error::internal("writing a message to the site", e))?;
+    Ok(request.header(CONTENT_TYPE, "application/json").body(body))
 }
 
 fn check(url: &Url) -> Result<()> {

@@ -51,7 +51,7 @@ impl Environment {
         ]);
         for variable in &job.variables {
             check(variable)?;
-            all.insert(&variable.key, (variable.value.expose(), Some(variable)));
+            all.insert(&variable.key, (&variable.value, Some(variable)));
         }
         let home_files = all.remove(HOME_FILES).map(|(value, _)| value.to_owned());
         all.insert("CI_BUILDS_DIR", (BUILDS, None));
@@ -98,7 +98,7 @@ fn check(variable: &Variable) -> Result<()> {
     let good = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         && !name.is_empty()
         && name.len() <= 255
-        && !variable.value.expose().contains('\0');
+        && !variable.value.contains('\0');
     if good {
         return Ok(());
     }
@@ -108,9 +108,9 @@ fn check(variable: &Variable) -> Result<()> {
 
 /// The values to hide: as given and as expanded, and the job's token, which is everywhere.
 fn masked(job: &Job, files: &[(String, String)], values: &BTreeMap<String, String>) -> Vec<String> {
-    let mut all = vec![job.token.expose().clone()];
+    let mut all = vec![job.token.clone()];
     for variable in job.variables.iter().filter(|variable| variable.masked) {
-        all.push(variable.value.expose().clone());
+        all.push(variable.value.clone());
         if variable.file {
             all.extend(files.iter().filter(|(name, _)| *name == variable.key).map(|(_, text)| text.clone()));
         } else {
@@ -127,7 +127,7 @@ fn masked(job: &Job, files: &[(String, String)], values: &BTreeMap<String, Strin
 fn project_path(job: &Job) -> String {
     let variable = job.variables.iter().rev().find(|variable| variable.key == "CI_PROJECT_PATH");
     let wanted = match variable {
-        Some(variable) => variable.value.expose(),
+        Some(variable) => &variable.value,
         None if job.job_info.project_full_path.is_empty() => &job.job_info.project_name,
         None => &job.job_info.project_full_path,
     };

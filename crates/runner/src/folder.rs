@@ -246,7 +246,7 @@ mod tests {
         let kept = JobFolder::new(work.path(), 7).unwrap().keep();
         let closed = kept.join("builds/closed");
         fs::create_dir_all(closed.join("deep")).unwrap();
-        fs::set_permissions(&closed, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
         fs::write(work.path().join("other"), "stays").unwrap();
         prepare(work.path()).unwrap();
         assert_eq!(fs::read_dir(work.path()).unwrap().count(), 1);

@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
+use cofferdam_runner_api::JobUpdateState;
 use cofferdam_sandbox::{Exit, Limits, Network, Running, Sandbox, SandboxSpec, Stdio};
-use cofferdam_types::{Error, ErrorKind, Result, Secret};
+use cofferdam_types::{Error, ErrorKind, Result};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
@@ -19,11 +20,13 @@ use crate::env::Environment;
 use crate::folder::JobFolder;
 use crate::log::{Log, Sender, Signals, backoff};
 use crate::mask::Masker;
-use crate::protocol::{ArtifactSpec, Job, Step};
+use crate::protocol::{self, Artifact, Job, Step};
 use crate::{extract, script};
 
 /// For a job whose site names no bound.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
+/// More is an error of somebody's arithmetic.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// `after_script` gets this long; GitLab's value.
 const AFTER_SCRIPT: Duration = Duration::from_secs(300);
 const UPLOAD_TRIES: u32 = 5;
@@ -95,17 +98,15 @@ async fn in_folder(
 ) -> Result<()> {
     let env = Environment::new(job, &config.host_path);
     let mut masked = env.as_ref().map(|env| env.masked.clone()).unwrap_or_default();
-    masked.extend([job.token.expose().clone(), config.token.expose().clone()]);
+    masked.extend([job.token.clone(), config.token.expose().clone()]);
     let path = folder.path("out").join("log");
     let log = Log::create(&path, Masker::new(masked), config.limits.log, config.clock.clone()).await?;
     let signals = Signals::default();
     let progress = log.watch();
     let mut sender =
         Sender::new(coordinator.clone(), job.clone(), path, progress, signals.clone(), config.heartbeat);
-    let timeout = match job.runner_info.timeout {
-        0 => DEFAULT_TIMEOUT,
-        seconds => Duration::from_secs(seconds.min(30 * 24 * 3600)),
-    };
+    let timeout = protocol::seconds(job.runner_info.timeout)
+        .map_or(DEFAULT_TIMEOUT, |seconds| Duration::from_secs(seconds).min(LONGEST_TIMEOUT));
     let deadline = Instant::now() + timeout;
     let work = Work { config, coordinator, job, folder, signals, shutdown, timeout, deadline, log };
     let (sent, state) = tokio::join!(sender.follow(), work.run(env));
@@ -123,7 +124,7 @@ impl Work<'_> {
         };
         let (text, failure_reason, exit_code) = verdict(&result);
         self.log.line(&text).await?;
-        let state = if result.is_ok() { "success" } else { "failed" };
+        let state = if result.is_ok() { JobUpdateState::Success } else { JobUpdateState::Failed };
         Ok(State { state, failure_reason, exit_code, output: Some(self.log.close().await?) })
     }
 
@@ -158,11 +159,9 @@ impl Work<'_> {
             self.sources(env).await?;
             self.log.end("get_sources").await?;
         }
-        let wanted = |file: &crate::protocol::ArtifactsFile| !file.filename.is_empty();
-        if self.job.dependencies.iter().any(|one| one.artifacts_file.as_ref().is_some_and(wanted)) {
+        if self.job.dependencies.iter().any(protocol::has_archive) {
             self.log.begin("download_artifacts", "Downloading artifacts").await?;
-            for one in self.job.dependencies.iter().filter(|d| d.artifacts_file.as_ref().is_some_and(wanted))
-            {
+            for one in self.job.dependencies.iter().filter(|one| protocol::has_archive(one)) {
                 let files = self.download(env, one.id, &one.token).await?;
                 self.log.line(&format!("{files} files from {} (job {})", one.name, one.id)).await?;
             }
@@ -187,10 +186,10 @@ impl Work<'_> {
         }
     }
 
-    async fn download(&mut self, env: &Environment, id: i64, token: &Secret<String>) -> Result<u64, Failure> {
+    async fn download(&mut self, env: &Environment, id: i64, token: &str) -> Result<u64, Failure> {
         let path = self.folder.path("out").join(format!("dependency-{id}"));
         let mut file = File::create(&path).await.map_err(|e| Error::io("storing artifacts", e))?;
-        let token = if token.expose().is_empty() { &self.job.token } else { token };
+        let token = if token.is_empty() { &self.job.token } else { token };
         self.coordinator.download(id, token, &mut file, self.config.limits.artifacts).await?;
         let project = self.project(env)?;
         let bounds = self.bounds();
@@ -212,7 +211,7 @@ impl Work<'_> {
     ) -> Result<(), Failure> {
         let mut result = before;
         for step in self.job.steps.iter().filter(|step| which(step)) {
-            if !step.when.applies(result.is_ok()) || step.script.is_empty() {
+            if !protocol::applies(&step.when, result.is_ok()) || step.script.is_empty() {
                 continue;
             }
             let ran = self.step(env, step, &result).await;
@@ -253,10 +252,10 @@ impl Work<'_> {
             Err(Failure::Canceled) => "canceled",
             Err(_) => "failed",
         };
-        let bound = match step.timeout {
-            0 if after => AFTER_SCRIPT,
-            0 => self.timeout,
-            seconds => Duration::from_secs(seconds.min(self.timeout.as_secs())),
+        let bound = match protocol::seconds(step.timeout) {
+            None if after => AFTER_SCRIPT,
+            None => self.timeout,
+            Some(seconds) => Duration::from_secs(seconds).min(self.timeout),
         };
         let bound = if after { bound.min(AFTER_SCRIPT) } else { bound };
         let deadline = self.deadline.min(Instant::now() + bound);
@@ -348,8 +347,8 @@ impl Work<'_> {
     }
 
     async fn upload(&mut self, env: &Environment, success: bool) -> Result<(), Failure> {
-        let specs: Vec<&ArtifactSpec> =
-            self.job.artifacts.iter().filter(|spec| spec.when.applies(success)).collect();
+        let specs: Vec<&Artifact> =
+            self.job.artifacts.iter().filter(|spec| protocol::applies(&spec.when, success)).collect();
         if specs.is_empty() {
             return Ok(());
         }
@@ -357,7 +356,7 @@ impl Work<'_> {
         let mut result = Ok(());
         for (index, spec) in specs.into_iter().enumerate() {
             if let Err(error) = self.upload_one(env, index, spec).await {
-                self.log.line(&format!("ERROR: {}: {error}", spec.kind())).await?;
+                self.log.line(&format!("ERROR: {}: {error}", protocol::kind(spec))).await?;
                 result = Err(error.into());
             }
         }
@@ -365,7 +364,7 @@ impl Work<'_> {
         result
     }
 
-    async fn upload_one(&mut self, env: &Environment, index: usize, spec: &ArtifactSpec) -> Result<()> {
+    async fn upload_one(&mut self, env: &Environment, index: usize, spec: &Artifact) -> Result<()> {
         let project = self.project(env)?;
         let path = self.folder.path("out").join(format!("artifact-{index}"));
         let (to, wanted, bounds) = (path.clone(), spec.clone(), self.bounds());
@@ -375,7 +374,7 @@ impl Work<'_> {
                 return Ok((None, unused));
             }
             let file = std::fs::File::create(&to).map_err(|e| Error::io("making an archive", e))?;
-            let written = match wanted.format() {
+            let written = match protocol::format(&wanted) {
                 "zip" => archive::zip(&found, file, bounds)?,
                 "gzip" => archive::gzip(&found, file, bounds)?,
                 "raw" => archive::raw(&found, file, bounds)?,
@@ -393,7 +392,7 @@ impl Work<'_> {
             self.log.line(&format!("WARNING: {pattern}: no matching files")).await?;
         }
         let Some(written) = written else { return Ok(()) };
-        let name = spec.file_name();
+        let name = protocol::file_name(spec);
         self.log.line(&format!("{name}: {} entries, {} bytes", written.entries, written.bytes)).await?;
         let mut tried = 0;
         loop {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
+use cofferdam_runner_api::{JobUpdateState, TraceOutput};
 use cofferdam_types::time::SharedClock;
 use cofferdam_types::{Error, Result};
 use tokio::fs::File;
@@ -16,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::{Coordinator, Output, Patched, State, Updated, Verdict};
+use crate::client::{Coordinator, Patched, State, Updated, Verdict};
 use crate::mask::Masker;
 use crate::protocol::Job;
 
@@ -105,11 +106,11 @@ impl Log {
     ///
     /// # Errors
     /// Those of the file system.
-    pub async fn close(mut self) -> Result<Output> {
+    pub async fn close(mut self) -> Result<TraceOutput> {
         self.settle().await?;
         let bytesize = self.progress.borrow().length;
         self.progress.send_modify(|progress| progress.ended = true);
-        Ok(Output { checksum: format!("crc32:{:08x}", self.checksum.finalize()), bytesize })
+        Ok(TraceOutput { checksum: cofferdam_runner_api::checksum(self.checksum.finalize()), bytesize })
     }
 
     /// What the masker holds back belongs before whatever the runner says next.
@@ -293,7 +294,7 @@ impl Sender {
             }
             return;
         }
-        let running = State { state: "running", failure_reason: None, exit_code: None, output: None };
+        let running = State::new(JobUpdateState::Running);
         match self.coordinator.update(&self.job, &running).await {
             Ok(Updated::Done(verdict)) => self.signals.heed(verdict),
             Ok(Updated::Refused) => self.give_up(),

@@ -73,7 +73,7 @@ pub fn sources(git: &GitInfo, project_dir: &str) -> Result<Sources> {
     let depth = if git.depth > 0 { format!(" --depth {}", git.depth) } else { String::new() };
     let (dir, sha, origin) = (quote(project_dir), &git.sha, quote(&plain));
     let reference =
-        quote(&format!("Checking out {:.8} as detached HEAD (ref is {})...", git.sha, git.reference));
+        quote(&format!("Checking out {:.8} as detached HEAD (ref is {})...", git.sha, git.ref_name));
     let script = format!(
         "git init -q --object-format={format} {dir}\ncd {dir}\n\
          git remote add origin {origin}\n\
@@ -124,7 +124,7 @@ mod tests {
             repo_url: "http://gitlab-ci-token:s3cret@127.0.0.1:1/group/tool.git".into(),
             sha: sha.into(),
             refspecs: vec![refspec.into()],
-            reference: "it's".into(),
+            ref_name: "it's".into(),
             depth: 20,
             ..GitInfo::default()
         }
