@@ -30,6 +30,7 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// `after_script` gets this long; GitLab's value.
 const AFTER_SCRIPT: Duration = Duration::from_secs(300);
 const UPLOAD_TRIES: u32 = 5;
+const END_TRIES: u32 = 10;
 
 /// Why a job did not succeed.
 #[derive(Debug)]
@@ -79,7 +80,10 @@ pub async fn run_job(
 ) -> Result<()> {
     let work_dir = config.work_dir.clone();
     let id = job.id;
-    let folder = blocking(move || JobFolder::new(&work_dir, id)).await?;
+    let folder = match blocking(move || JobFolder::new(&work_dir, id)).await {
+        Ok(folder) => folder,
+        Err(error) => return without_log(coordinator, &job, &error).await,
+    };
     let told = in_folder(config, coordinator, &job, &folder, shutdown).await;
     if config.keep_folders {
         tracing::info!(job = id, folder = %folder.keep().display(), "the job's folder is kept");
@@ -100,7 +104,10 @@ async fn in_folder(
     let mut masked = env.as_ref().map(|env| env.masked.clone()).unwrap_or_default();
     masked.extend([job.token.clone(), config.token.expose().clone()]);
     let path = folder.path("out").join("log");
-    let log = Log::create(&path, Masker::new(masked), config.limits.log, config.clock.clone()).await?;
+    let log = match Log::create(&path, Masker::new(masked), config.limits.log, config.clock.clone()).await {
+        Ok(log) => log,
+        Err(error) => return without_log(coordinator, job, &error).await,
+    };
     let signals = Signals::default();
     let progress = log.watch();
     let mut sender =
@@ -113,7 +120,26 @@ async fn in_folder(
     if let Err(error) = sent {
         tracing::warn!(job = job.id, error = %error.internal_chain(), "the log is not complete at the site");
     }
-    sender.finish(&state?).await
+    match state {
+        Ok(state) => sender.finish(&state).await,
+        Err(error) => without_log(coordinator, job, &error).await,
+    }
+}
+
+/// Tells the end of a job whose log could not be kept, e.g. because the runner's disk is full.
+async fn without_log(coordinator: &Coordinator, job: &Job, why: &Error) -> Result<()> {
+    tracing::error!(job = job.id, error = %why.internal_chain(), "the runner cannot keep a job's log");
+    let mut state = State::new(JobUpdateState::Failed);
+    state.failure_reason = Some("runner_system_failure");
+    let mut tried = 0;
+    loop {
+        tried += 1;
+        match coordinator.update(job, &state).await {
+            Ok(_) => return Ok(()),
+            Err(error) if tried >= END_TRIES => return Err(error),
+            Err(_) => tokio::time::sleep(backoff(tried)).await,
+        }
+    }
 }
 
 impl Work<'_> {

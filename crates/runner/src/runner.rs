@@ -71,7 +71,12 @@ async fn one_after_the_other(
             Ok(Some(job)) => {
                 failures = 0;
                 let id = job.id;
-                if let Err(error) = run_job(&config, &coordinator, job, shutdown.clone()).await {
+                let (config, coordinator, stop) =
+                    (Arc::clone(&config), coordinator.clone(), shutdown.clone());
+                // A task of its own, so that a fault in one job does not end the loop.
+                let told = tokio::spawn(async move { run_job(&config, &coordinator, job, stop).await });
+                let told = told.await.unwrap_or_else(|e| Err(Error::internal("running a job", e)));
+                if let Err(error) = told {
                     tracing::warn!(job = id, error = %error.internal_chain(), "the site was not told a job's end");
                 }
                 continue;

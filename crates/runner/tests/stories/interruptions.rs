@@ -81,6 +81,23 @@ async fn a_runner_that_is_stopped_tells_the_site_about_its_job() {
     assert_eq!(std::fs::read_dir(work.path()).unwrap().count(), 0);
 }
 
+#[tokio::test]
+async fn a_runner_without_its_folder_still_tells_the_site() {
+    let site = Site::start().await;
+    let work = tempfile::tempdir().unwrap();
+    let runner = Runner::new(site.config(work.path().join("jobs"))).unwrap();
+    std::fs::remove_dir(work.path().join("jobs")).unwrap();
+    site.seen().queue.push_back(job(&["echo never"]));
+    let shutdown = CancellationToken::new();
+    let stop = async {
+        site.until(|seen| seen.end.is_some()).await;
+        shutdown.cancel();
+    };
+    tokio::join!(runner.run(shutdown.clone()), stop);
+    let end = site.seen().end.clone().unwrap();
+    assert_eq!((&end["state"], &end["failure_reason"]), (&json!("failed"), &json!("runner_system_failure")));
+}
+
 #[test]
 fn a_token_does_not_travel_in_the_clear() {
     let work = tempfile::tempdir().unwrap();
