@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use cofferdam_audit::{Entry, append};
 use cofferdam_store::{TokenOwner, TokenRow, Tx};
-use cofferdam_types::{Error, ErrorKind, Result, Secret, Sha256, TokenId};
+use cofferdam_trust::token::{PREFIX, generate, hash};
+use cofferdam_types::{Error, ErrorKind, Result, Secret, TokenId};
 use serde_json::json;
 
 use crate::{Access, Principal, RecordingMode};
-
-/// What every token begins with, so that secret scanners can find one that leaked.
-const PREFIX: &str = "cfd_";
 
 /// A token to be made.
 #[derive(Clone, Debug)]
@@ -32,22 +29,18 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
     Ok(bytes)
 }
 
-fn hash(token: &str) -> String {
-    Sha256::of(token.as_bytes()).to_hex()
-}
-
 impl Access {
     /// Makes a token in the caller's transaction and returns it: the only time that it is known.
     ///
     /// # Errors
     /// `Internal` when the database or the random generator fails.
     pub async fn create_token_in(&self, tx: &mut Tx, new: NewToken<'_>) -> Result<(TokenId, Secret<String>)> {
-        let token = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random::<24>()?));
+        let token = generate(PREFIX)?;
         let now = self.clock.now();
         let expires = new.lifetime.map(|l| now.plus(l));
         let id =
-            tx.access().insert_token(&hash(&token), new.name, new.owner, new.scopes, now, expires).await?;
-        Ok((id, Secret::new(token)))
+            tx.access().insert_token(&hash(token.expose()), new.name, new.owner, new.scopes, now, expires).await?;
+        Ok((id, token))
     }
 
     /// Makes a token for a person or machine, with its audit entry.

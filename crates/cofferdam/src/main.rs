@@ -1,3 +1,28 @@
 //! The binary: command line, configuration, composition.
+//!
+//! `main` parses the command line; each command is a file in `commands/`. What a site is made of is
+//! put together in `site.rs`, and nowhere else. This crate must never hold business rules: it
+//! starts things, talks to people, and maps errors to exit codes.
 
-fn main() {}
+mod cli;
+mod client;
+mod commands;
+mod config;
+mod home;
+mod output;
+mod projects;
+mod site;
+mod toolchain;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let arguments = cli::Cli::parse();
+    let json = arguments.json;
+    match commands::run(arguments) {
+        Ok(code) => code,
+        Err(error) => output::failed(&error, json),
+    }
+}

@@ -85,7 +85,8 @@ async fn by_header(site: &Site, text: &str) -> Result<Principal> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return site.access.by_token(rest.trim()).await;
     }
-    let decoded = STANDARD.decode(rest.trim()).ok().and_then(|b| String::from_utf8(b).ok()).ok_or_else(unreadable)?;
+    let decoded =
+        STANDARD.decode(rest.trim()).ok().and_then(|b| String::from_utf8(b).ok()).ok_or_else(unreadable)?;
     let (name, password) = decoded.split_once(':').ok_or_else(unreadable)?;
     let token = if password.is_empty() { name } else { password };
     if token.starts_with("cfd_") || token.starts_with("glrt-") {

@@ -71,7 +71,8 @@ pub(crate) async fn respond(
     Ok(response)
 }
 
-async fn blob(registry: &Registry, asked: &Asked<'_>, sha256: &Sha256, size: u64) -> Result<Response> {
+/// A blob as the answer to what was asked: the whole, a range, or "you have it".
+pub(crate) async fn blob(registry: &Registry, asked: &Asked<'_>, sha256: &Sha256, size: u64) -> Result<Response> {
     let etag = format!("\"{sha256}\"");
     if asked.has(&etag) {
         return Ok(not_modified(&etag));
@@ -85,7 +86,9 @@ async fn blob(registry: &Registry, asked: &Asked<'_>, sha256: &Sha256, size: u64
     let body = if asked.head() {
         Body::empty()
     } else {
-        Body::from_stream(registry.blob(sha256, (status == StatusCode::PARTIAL_CONTENT).then_some(from..to)).await?)
+        Body::from_stream(
+            registry.blob(sha256, (status == StatusCode::PARTIAL_CONTENT).then_some(from..to)).await?,
+        )
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -138,7 +141,8 @@ async fn document(
     document: &DocumentRef,
 ) -> Result<Response> {
     let gzip = asked.takes_gzip();
-    let etag = if gzip { format!("\"{}-gzip\"", document.sha256) } else { format!("\"{}\"", document.sha256) };
+    let etag =
+        if gzip { format!("\"{}-gzip\"", document.sha256) } else { format!("\"{}\"", document.sha256) };
     if asked.has(&etag) {
         let mut response = not_modified(&etag);
         response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept-Encoding"));

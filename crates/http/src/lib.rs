@@ -7,7 +7,9 @@
 //! |---|---|---|
 //! | `/r/<repository>/…` | [`registry`] | packages, each in its ecosystem's own protocol |
 //! | `/t/<token>/…` | [`auth`] | the same addresses with the token in the path, for clients that have no other place for it |
-//! | `/api/v1/…` | [`api`] | management, JSON |
+//! | `/<group>/<project>.git/…` | [`git`] | git's smart HTTP |
+//! | `/api/v4/…` | [`runner_api`] | runners, in GitLab's protocol |
+//! | `/api/v1/…` | [`api`] [`projects`] | management, JSON |
 //! | `/healthz` `/readyz` `/metrics` | [`health`] | for whoever watches the site |
 //!
 //! This crate must never decide what may be committed, approved or scheduled, and never hold a
@@ -16,9 +18,12 @@
 pub mod api;
 pub mod auth;
 mod body;
+pub mod git;
 pub mod health;
 pub mod problem;
+pub mod projects;
 pub mod registry;
+pub mod runner_api;
 mod state;
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
@@ -30,6 +35,9 @@ pub fn router(site: Site) -> Router {
     let routes = Router::new()
         .merge(registry::routes())
         .merge(api::routes())
+        .merge(projects::routes())
+        .merge(runner_api::routes())
+        .merge(git::routes())
         .merge(health::routes())
         .fallback(problem::no_such_address)
         .layer(middleware::from_fn_with_state(site.clone(), auth::identify))

@@ -23,10 +23,10 @@ use crate::{
 };
 
 pub(crate) fn routes() -> Router<Site> {
-    Router::new().route("/r/{repository}", any(handle)).route("/r/{repository}/{*path}", any(handle)).route(
-        "/r/{repository}/",
-        any(handle),
-    )
+    Router::new()
+        .route("/r/{repository}", any(handle))
+        .route("/r/{repository}/{*path}", any(handle))
+        .route("/r/{repository}/", any(handle))
 }
 
 /// The registries' session of a principal: what is noted, and whether upstream may be asked.

@@ -3,7 +3,10 @@
 use std::{ops::Deref, sync::Arc};
 
 use cofferdam_access::Access;
+use cofferdam_crossing::Crossing;
+use cofferdam_forge::Forge;
 use cofferdam_registry::Registry;
+use cofferdam_trust::VerifyingKey;
 use cofferdam_types::{Clock, SiteName};
 
 /// The parts of a running site. Cheap to clone.
@@ -18,6 +21,12 @@ pub struct SiteState {
     pub connected: bool,
     /// Packages.
     pub registry: Registry,
+    /// Recordings and transfers.
+    pub crossing: Crossing,
+    /// The site's public key.
+    pub key: VerifyingKey,
+    /// Projects, pipelines, jobs.
+    pub forge: Forge,
     /// People and tokens.
     pub access: Access,
     /// Whether packages may be read without a login.

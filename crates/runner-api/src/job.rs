@@ -1,330 +1,359 @@
-//! The job a runner is handed (the 201 answer of `POST /api/v4/jobs/request`).
+//! The job as it is handed to a runner: the body of a 201 answer to `POST jobs/request`.
 //!
-//! Field names and shapes are the protocol's: a stock `gitlab-runner` reads this JSON, so a renamed
-//! field is a broken runner. Must never hold behaviour beyond reading and writing.
+//! `Debug` never prints a token, a password or a variable's value.
 
 use serde::{Deserialize, Deserializer, Serialize};
-use std::collections::BTreeMap;
+use std::fmt;
 
-/// Reads `null` like an absent list: Go writes an empty slice as `null`.
-pub(crate) fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de> + Default,
-{
-    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+/// Go writes an empty list as `null`; read it as empty.
+fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(d: D) -> Result<T, D::Error> {
+    Ok(Option::<T>::deserialize(d)?.unwrap_or_default())
 }
 
-/// One job with everything needed to run it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// A job to run.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct JobResponse {
-    /// The job's number on this server.
+    /// The job's number.
     pub id: i64,
-    /// The job token: valid while the job runs, and the password of its clones and downloads.
+    /// The job's own token, good while the job runs.
     pub token: String,
-    /// May the runner keep its clone between jobs and fetch, instead of cloning anew?
+    /// Whether the runner may keep a clone between jobs.
     pub allow_git_fetch: bool,
-    /// What the job is and where it belongs.
+    /// Where the job belongs.
     pub job_info: JobInfo,
     /// What to check out.
     pub git_info: GitInfo,
-    /// Facts about the runner as the server sees it.
+    /// What the runner must know about itself.
     pub runner_info: RunnerInfo,
-    /// The job's variables; of two with one key the last one counts.
+    /// The job's variables in order; of two with one key the last wins.
     #[serde(deserialize_with = "nullable")]
-    pub variables: Vec<JobVariable>,
-    /// The scripts, in order.
+    pub variables: Vec<Variable>,
+    /// The scripts in order.
     #[serde(deserialize_with = "nullable")]
     pub steps: Vec<Step>,
     /// Scripts around the checkout.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<Hook>,
-    /// The container image; an empty name when the job asked for none.
+    /// The image to run in; its name is empty when the runner shall choose.
     #[serde(deserialize_with = "nullable")]
     pub image: Image,
-    /// Containers started beside the job.
+    /// Helpers that run beside the job.
     #[serde(deserialize_with = "nullable")]
-    pub services: Vec<Image>,
-    /// What to upload afterwards: one entry for the archive and one for each report.
+    pub services: Vec<Service>,
+    /// What to upload: one entry per archive and per report.
     #[serde(deserialize_with = "nullable")]
     pub artifacts: Vec<Artifact>,
-    /// Directories kept between jobs.
+    /// What to keep between jobs.
     #[serde(deserialize_with = "nullable")]
     pub cache: Vec<Cache>,
-    /// Logins the runner uses itself, for example to pull images.
+    /// Who to be towards a registry of images.
     #[serde(deserialize_with = "nullable")]
-    pub credentials: Vec<Credentials>,
-    /// The earlier jobs whose artifacts are downloaded first.
+    pub credentials: Vec<Credential>,
+    /// Whose artifacts to download first.
     #[serde(deserialize_with = "nullable")]
     pub dependencies: Vec<Dependency>,
-    /// What this server can do.
+    /// What the server can do.
     #[serde(deserialize_with = "nullable")]
-    pub features: ServerFeatures,
+    pub features: JobFeatures,
 }
 
-/// Identity of a job: names and numbers the runner prints and labels things with.
+/// Where a job belongs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct JobInfo {
-    /// The job's name.
+    /// The job's name in the pipeline.
     pub name: String,
     /// Its stage.
     pub stage: String,
-    /// The pipeline it belongs to.
+    /// The pipeline's number.
     pub pipeline_id: i64,
     /// The project's number.
     pub project_id: i64,
-    /// The project's last path segment.
+    /// The project's last part of path.
     pub project_name: String,
-    /// The project's full path.
+    /// The project's whole path.
     pub project_full_path: String,
-    /// The group the project is in.
-    pub namespace_id: i64,
-    /// The outermost group.
-    pub root_namespace_id: i64,
-    /// The organization, 1 where there is only one.
-    pub organization_id: i64,
-    /// This server's identifier.
-    pub instance_id: String,
-    /// This server's UUID.
-    pub instance_uuid: String,
-    /// Who started the job.
-    pub user_id: i64,
-    /// Seconds the job waited.
+    /// How long the job waited for a runner, in seconds.
     pub time_in_queue_seconds: f64,
-    /// A count as *text* (`"0"`, `"12+"`, `"+Inf"`).
+    /// A count written as text: `0`, `3+`, `+Inf`.
     pub project_jobs_running_on_instance_runners_count: String,
-    /// Jobs waiting in the queue it was picked from.
-    pub queue_size: i64,
-    /// Position it was picked at.
-    pub queue_depth: i64,
 }
 
-/// What to check out and from where.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// What to check out.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GitInfo {
-    /// Clone address, with `gitlab-ci-token:<job token>@` in it.
+    /// Where from, with user `gitlab-ci-token` and the job's token in it.
     pub repo_url: String,
     /// `sha1` or `sha256`.
     pub repo_object_format: String,
-    /// Branch or tag name, without `refs/`.
+    /// Name of the branch or tag.
     #[serde(rename = "ref")]
     pub ref_name: String,
     /// The commit.
     pub sha: String,
-    /// The commit the branch had before the push; forty zeros when none.
+    /// The commit before the push; all zeroes for a new branch.
     pub before_sha: String,
     /// `branch` or `tag`.
     pub ref_type: String,
     /// What to fetch.
     #[serde(deserialize_with = "nullable")]
     pub refspecs: Vec<String>,
-    /// How many commits to fetch; 0 for all.
-    pub depth: i64,
-    /// Is the reference protected? `null` when the server does not say.
+    /// How many commits deep; 0 fetches all.
+    pub depth: u32,
+    /// Whether the ref is protected.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub protected: Option<bool>,
 }
 
-/// What the server settled for this runner and job.
+/// What the runner must know about itself.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunnerInfo {
-    /// Seconds the job may run.
-    pub timeout: i64,
-    /// The runner's identifier.
-    pub uuid: String,
+    /// How long the job may run, in seconds.
+    pub timeout: u64,
 }
 
-/// One variable of a job.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// One variable of the job.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct JobVariable {
+pub struct Variable {
     /// Its name.
     pub key: String,
-    /// Its value; for a file variable the file's content.
+    /// Its value.
+    #[serde(deserialize_with = "nullable")]
     pub value: String,
-    /// May it be shown?
+    /// Whether the value may be shown.
     pub public: bool,
-    /// Is the value written to a file, the variable holding the path?
+    /// Whether the value goes to a file and the variable holds the file's path.
     pub file: bool,
-    /// Is the value hidden in the log?
+    /// Whether the value is hidden in the log.
     pub masked: bool,
-    /// Must `$` in the value stay as it is?
+    /// Whether references inside the value stay as they are.
     pub raw: bool,
 }
 
-/// One script.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// One script of the job.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Step {
-    /// `script`, `after_script` or `release`.
+    /// `script` or `after_script`.
     pub name: String,
-    /// The lines.
+    /// Its lines.
     #[serde(deserialize_with = "nullable")]
     pub script: Vec<String>,
-    /// Seconds it may take.
-    pub timeout: i64,
+    /// How long it may run, in seconds.
+    pub timeout: u64,
     /// `on_success`, `on_failure` or `always`.
     pub when: String,
-    /// Does its failure leave the job as it is?
+    /// Whether its failure leaves the job's outcome alone.
     pub allow_failure: bool,
 }
 
-/// A script before or after the checkout.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// A script around the checkout.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Hook {
     /// `pre_get_sources_script` or `post_get_sources_script`.
     pub name: String,
-    /// The lines.
+    /// Its lines.
     #[serde(deserialize_with = "nullable")]
     pub script: Vec<String>,
 }
 
-/// A container image, of the job or of a service.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// An image to run in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Image {
-    /// Image reference.
+    /// Its reference.
     pub name: String,
-    /// Host names of a service, separated by spaces or commas.
-    #[serde(deserialize_with = "nullable", skip_serializing_if = "String::is_empty")]
-    pub alias: String,
-    /// Arguments of a service.
-    #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
-    pub command: Vec<String>,
-    /// Replaces the image's entry point; `null` keeps it.
+    /// What to start instead of the image's own entry point.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub entrypoint: Option<Vec<String>>,
-    /// Ports the image listens on.
+    /// Ports the job exposes.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<Port>,
-    /// Variables of a service only.
-    #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
-    pub variables: Vec<JobVariable>,
-    /// When to pull; `null` leaves it to the runner.
-    pub pull_policy: Option<Vec<String>>,
-    /// Executor settings. A key the runner does not know fails the job, so this is sent as written.
+    /// `always`, `if-not-present`, `never`, in order of preference.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub executor_opts: Option<serde_json::Value>,
+    pub pull_policy: Option<Vec<String>>,
 }
 
 /// A port of an image.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Port {
-    /// Port number.
+    /// Its number.
     pub number: u16,
     /// `http` or `https`.
     pub protocol: String,
-    /// A name for it.
+    /// Its name.
     pub name: String,
 }
 
-/// One upload after the job.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// A helper that runs beside the job.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Service {
+    /// The image's reference.
+    pub name: String,
+    /// Names under which the job reaches it, separated by spaces or commas.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
+    /// What to start instead of the image's own entry point.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entrypoint: Option<Vec<String>>,
+    /// Arguments.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<Vec<String>>,
+    /// Its variables.
+    #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    pub variables: Vec<Variable>,
+    /// As for [`Image::pull_policy`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pull_policy: Option<Vec<String>>,
+}
+
+/// What to upload when the job ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Artifact {
-    /// File name of the archive, without extension; empty for the runner's default.
+    /// Name of the archive.
     #[serde(deserialize_with = "nullable")]
     pub name: String,
-    /// Also everything git does not track?
+    /// Whether every file git does not know goes in too.
     pub untracked: bool,
-    /// Patterns of files to take.
+    /// Globs of what goes in.
     #[serde(deserialize_with = "nullable")]
     pub paths: Vec<String>,
-    /// Patterns to leave out. Not sent when empty: older runners lack the feature.
+    /// Globs of what stays out. Left out when empty: old runners refuse the field.
     #[serde(deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<String>,
     /// `on_success`, `on_failure` or `always`.
     #[serde(deserialize_with = "nullable")]
     pub when: String,
-    /// How long to keep it, as written (`1 week`).
+    /// How long to keep it, in words (`1 week`).
     #[serde(deserialize_with = "nullable")]
     pub expire_in: String,
-    /// `archive`, `junit`, `dotenv`, ...
-    #[serde(deserialize_with = "nullable")]
+    /// `archive`, or the report's type.
     pub artifact_type: String,
-    /// `zip`, `gzip` or `raw`.
-    #[serde(deserialize_with = "nullable")]
+    /// `zip`, `gzip` or `raw`; the type decides it.
     pub artifact_format: String,
 }
 
-/// One cache.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// What to keep between jobs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Cache {
     /// Its key.
     pub key: String,
-    /// Also everything git does not track?
+    /// Whether every file git does not know goes in.
     pub untracked: bool,
     /// `pull-push`, `pull` or `push`.
     pub policy: String,
-    /// Patterns of files to keep.
+    /// Globs of what goes in.
     #[serde(deserialize_with = "nullable")]
     pub paths: Vec<String>,
     /// `on_success`, `on_failure` or `always`.
-    #[serde(deserialize_with = "nullable")]
     pub when: String,
-    /// Keys tried when `key` is not there.
+    /// Keys to try when `key` has nothing.
     #[serde(deserialize_with = "nullable")]
     pub fallback_keys: Vec<String>,
 }
 
-/// A login for the runner.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// Who to be towards a registry of images.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Credentials {
-    /// `registry`.
+pub struct Credential {
+    /// Always `registry`.
     #[serde(rename = "type")]
     pub kind: String,
     /// `host:port`.
     pub url: String,
     /// `gitlab-ci-token`.
     pub username: String,
-    /// The job token.
+    /// The job's token.
     pub password: String,
 }
 
-/// An earlier job whose artifacts this one needs.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// A job whose artifacts this one downloads first.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Dependency {
-    /// The earlier job's number.
+    /// That job's number.
     pub id: i64,
-    /// Its name.
-    pub name: String,
-    /// The token of the job that *runs*, not of the earlier one.
+    /// The token of the job that *runs*, not of that one.
     pub token: String,
-    /// The archive; a runner skips an entry without one.
+    /// That job's name.
+    pub name: String,
+    /// Its archive; a runner skips an entry without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub artifacts_file: Option<ArtifactsFile>,
 }
 
-/// The archive of a dependency.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// An archive to download.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ArtifactsFile {
-    /// File name.
+    /// Its name.
     pub filename: String,
-    /// Bytes.
-    pub size: i64,
+    /// Its size in bytes.
+    pub size: u64,
 }
 
-/// What the server tells the runner it can do.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// What the server can do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct ServerFeatures {
-    /// Are log sections folded?
+pub struct JobFeatures {
+    /// Whether the log may hold marks of sections.
     pub trace_sections: bool,
-    /// Prefixes of tokens the runner hides in the log.
+    /// Beginnings of tokens to hide in the log.
     #[serde(deserialize_with = "nullable")]
     pub token_mask_prefixes: Vec<String>,
-    /// Failure reasons the server understands; the runner maps others to older names.
+    /// Every reason of failure the server knows; the runner maps others to older ones.
     #[serde(deserialize_with = "nullable")]
     pub failure_reasons: Vec<String>,
-    /// Features of a newer server, kept as they are.
-    #[serde(flatten)]
-    pub other: BTreeMap<String, serde_json::Value>,
+}
+
+impl fmt::Debug for Variable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = if self.public && !self.masked { self.value.as_str() } else { "[hidden]" };
+        f.debug_struct("Variable").field("key", &self.key).field("value", &value).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for GitInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GitInfo")
+            .field("ref_name", &self.ref_name)
+            .field("sha", &self.sha)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential")
+            .field("url", &self.url)
+            .field("username", &self.username)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Dependency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dependency").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for JobResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobResponse")
+            .field("id", &self.id)
+            .field("job_info", &self.job_info)
+            .field("git_info", &self.git_info)
+            .field("variables", &self.variables)
+            .field("steps", &self.steps)
+            .finish_non_exhaustive()
+    }
 }

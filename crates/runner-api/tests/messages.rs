@@ -1,89 +1,83 @@
-//! What stock runners send is understood, and what they read is written.
+//! Messages as a real runner writes them, and answers as it reads them.
 
-use cofferdam_runner_api::*;
-use serde_json::json;
-
-#[test]
-fn a_request_for_work_is_read_and_what_is_new_in_it_ignored() {
-    let asked: JobRequest = serde_json::from_value(json!({
-        "info": {"name": "gitlab-runner", "version": "19.4.0", "executor": "shell", "labels": null,
-                 "features": {"variables": true, "cancelable": false}, "tomorrow": [1]},
-        "token": "glrt-x", "system_id": "s_1", "session": {"url": "wss://runner.example"}
-    }))
-    .unwrap();
-    assert_eq!((asked.token.as_str(), asked.system_id.as_str()), ("glrt-x", "s_1"));
-    assert_eq!(asked.last_update, "");
-    assert!(asked.info.has("variables"));
-    assert!(!asked.info.has("cancelable"));
-    assert!(!asked.info.has("masking"));
-}
+use cofferdam_runner_api::{
+    ContentRange, JobRequest, JobResponse, JobState, UpdateJob, VerifyAnswer, checksum,
+};
 
 #[test]
-fn a_runner_without_expiry_is_told_null() {
-    let answer = VerifyResponse { id: 4, token: "glrt-x".into(), token_expires_at: None };
-    let written = serde_json::to_value(answer).unwrap();
-    assert_eq!(written, json!({"id": 4, "token": "glrt-x", "token_expires_at": null}));
-}
-
-#[test]
-fn a_job_survives_being_written_and_read() {
-    let mut job = JobResponse { id: 9, token: "job".into(), ..Default::default() };
-    job.git_info.ref_name = "main".into();
-    job.job_info.project_jobs_running_on_instance_runners_count = "+Inf".into();
-    job.steps =
-        vec![Step { name: "script".into(), script: vec!["make".into()], timeout: 60, ..Default::default() }];
-    job.credentials = vec![Credentials { kind: "registry".into(), ..Default::default() }];
-    job.features.failure_reasons = vec!["script_failure".into()];
-    job.artifacts = vec![Artifact { paths: vec!["out/".into()], ..Default::default() }];
-    let written = serde_json::to_value(&job).unwrap();
-    assert_eq!(written["git_info"]["ref"], "main");
-    assert_eq!(written["credentials"][0]["type"], "registry");
-    assert_eq!(written["job_info"]["project_jobs_running_on_instance_runners_count"], "+Inf");
-    assert!(written["artifacts"][0].get("exclude").is_none(), "an empty exclude needs a feature");
-    assert_eq!(serde_json::from_value::<JobResponse>(written).unwrap(), job);
-}
-
-#[test]
-fn a_job_with_nulls_for_lists_is_read() {
-    let job: JobResponse = serde_json::from_str(
-        r#"{"id": 1, "token": "t", "variables": null, "image": null, "services": null, "cache": null,
-            "steps": [{"name": "script", "script": ["true"], "when": "on_success"}], "run": null}"#,
+fn a_runner_asks_for_work_and_fields_of_the_future_do_not_disturb() {
+    let asked: JobRequest = serde_json::from_str(
+        r#"{"info":{"name":"gitlab-runner","version":"19.4.0","executor":"shell","future":1,
+            "features":{"artifacts_exclude":true,"terminal":false,"labels":{"a":1}}},
+            "token":"glrt-x","system_id":"s_1","session":{"url":""}}"#,
     )
     .unwrap();
-    assert_eq!(job.steps[0].script, ["true"]);
-    assert_eq!(job.image, Image::default());
+    assert_eq!(asked.system_id, "s_1");
+    assert_eq!(asked.last_update, "");
+    assert!(asked.info.has_feature("artifacts_exclude"));
+    assert!(!asked.info.has_feature("terminal"));
+    assert!(!asked.info.has_feature("unheard_of"));
+    assert!(!format!("{asked:?}").contains("glrt-x"), "a token must not reach a log");
 }
 
 #[test]
-fn the_end_of_a_job_is_read_with_its_log_checksum() {
-    let update: UpdateJob = serde_json::from_value(json!({
-        "info": {"name": "gitlab-runner"}, "token": "t", "state": "failed", "exit_code": 7,
-        "failure_reason": "script_failure", "checksum": "crc32:0000002a",
-        "output": {"checksum": "crc32:0000002a", "bytesize": 1234}
-    }))
+fn a_token_without_end_is_null_and_never_an_empty_string() {
+    let answer = VerifyAnswer { id: 3, token: "glrt-x".into(), token_expires_at: None };
+    let text = serde_json::to_string(&answer).unwrap();
+    assert_eq!(text, r#"{"id":3,"token":"glrt-x","token_expires_at":null}"#);
+}
+
+#[test]
+fn a_job_survives_the_wire_and_nulls_read_as_empty() {
+    let job: JobResponse = serde_json::from_str(
+        r#"{"id":7,"token":"secret-token","git_info":{"ref":"main","sha":"abc","refspecs":null},
+            "variables":[{"key":"A","value":"hush","masked":true},{"key":"B","value":null}],
+            "steps":[{"name":"script","script":["make"],"when":"on_success"}],
+            "services":null,"image":null,
+            "dependencies":[{"id":6,"name":"build","token":"secret-token","artifacts_file":{"filename":"a.zip","size":9}}]}"#,
+    )
     .unwrap();
-    assert_eq!(update.state, JobUpdateState::Failed);
-    assert_eq!(update.exit_code, Some(7));
-    assert_eq!(update.output, Some(TraceOutput { checksum: checksum(42), bytesize: 1234 }));
-    serde_json::from_value::<UpdateJob>(json!({"token": "t", "state": "dancing"})).unwrap_err();
+    assert_eq!(job.git_info.ref_name, "main");
+    assert_eq!(job.dependencies[0].artifacts_file.as_ref().unwrap().size, 9);
+    assert!(job.services.is_empty() && job.image.name.is_empty());
+    let again: JobResponse = serde_json::from_str(&serde_json::to_string(&job).unwrap()).unwrap();
+    assert_eq!(again, job);
+    let shown = format!("{job:?}");
+    assert!(!shown.contains("secret-token") && !shown.contains("hush"), "{shown}");
 }
 
 #[test]
-fn a_log_range_is_read_with_and_without_the_total() {
-    let range: ContentRange = "5-11".parse().unwrap();
-    assert_eq!(range, ContentRange { first: 5, last: 11, total: None });
-    assert_eq!(range, ContentRange::of(5, 7));
-    let old: ContentRange = "0-11/12".parse().unwrap();
-    assert_eq!(old.total, Some(12));
-    assert_eq!((range.to_string(), old.to_string()), ("5-11".into(), "0-11/12".into()));
-    "7-6".parse::<ContentRange>().expect("an empty piece is a sign of life");
-    for wrong in ["", "5", "-5", "a-b", "+1-2", "9-3", "1-2/", "bytes 1-2", "0-18446744073709551616"] {
-        wrong.parse::<ContentRange>().expect_err(wrong);
+fn a_job_that_ends_tells_its_logs_checksum() {
+    let update: UpdateJob = serde_json::from_str(
+        r#"{"token":"t","state":"failed","failure_reason":"script_failure","exit_code":2,"checksum":"old",
+            "output":{"checksum":"crc32:0000abcd","bytesize":12}}"#,
+    )
+    .unwrap();
+    assert_eq!(update.state, JobState::Failed);
+    assert_eq!(checksum(0xabcd), "crc32:0000abcd");
+    let output = update.output.unwrap();
+    assert!(output.agrees(0xabcd, 12));
+    assert!(!output.agrees(0xabcd, 11), "a lost byte must be seen");
+}
+
+#[test]
+fn ranges_of_old_and_new_runners_both_read() {
+    let new: ContentRange = "10-19".parse().unwrap();
+    assert_eq!((new.first, new.last, new.total, new.length(), new.end()), (10, 19, None, 10, 20));
+    let old: ContentRange = "0-4/5".parse().unwrap();
+    assert_eq!(old.total, Some(5));
+    assert_eq!(old.to_string(), "0-4/5");
+    assert_eq!(new.to_string(), "10-19");
+    let sign_of_life: ContentRange = "20-19".parse().unwrap();
+    assert_eq!((sign_of_life.length(), sign_of_life.end()), (0, 20));
+    assert_eq!(ContentRange::of(5, 3).unwrap().to_string(), "5-7");
+    assert!(ContentRange::of(u64::MAX, 2).is_none());
+}
+
+#[test]
+fn nonsense_is_not_a_range() {
+    for text in ["", "-", "1", "5-3", "a-b", "+1-2", "1-2/x", "bytes 0-1/2", "99999999999999999999-1"] {
+        let refused = text.parse::<ContentRange>();
+        assert!(refused.is_err(), "{text:?} must be refused, not read as {refused:?}");
     }
-}
-
-#[test]
-fn a_small_checksum_keeps_its_leading_zeros() {
-    assert_eq!(checksum(0x2a), "crc32:0000002a");
-    assert_eq!(checksum(u32::MAX), "crc32:ffffffff");
 }

@@ -7,7 +7,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cofferdam_runner_api::{ContentRange, JobRequest, JobUpdateState, RunnerDetails, TraceOutput, UpdateJob};
+use cofferdam_runner_api::{
+    ContentRange, JOB_STATUS_HEADER, JOB_TOKEN_HEADER, JobOutput, JobRequest, JobState, RunnerDescription,
+    TRACE_INTERVAL_HEADER, UpdateJob,
+};
 use cofferdam_types::{Error, ErrorKind, Result, Secret};
 use futures::StreamExt;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, RANGE};
@@ -92,18 +95,18 @@ pub enum Updated {
 #[derive(Clone, Debug)]
 pub struct State {
     /// Where the job is.
-    pub state: JobUpdateState,
+    pub state: JobState,
     /// Why it failed, in the protocol's words.
     pub failure_reason: Option<&'static str>,
     /// The script's exit code.
     pub exit_code: Option<i32>,
     /// The whole log's checksum and size.
-    pub output: Option<TraceOutput>,
+    pub output: Option<JobOutput>,
 }
 
 impl State {
     /// A state without anything more.
-    pub fn new(state: JobUpdateState) -> Self {
+    pub fn new(state: JobState) -> Self {
         Self { state, failure_reason: None, exit_code: None, output: None }
     }
 }
@@ -156,12 +159,14 @@ impl Coordinator {
     /// # Errors
     /// `Unavailable` when it is worth trying again.
     pub async fn append(&self, job: &Job, offset: u64, piece: Bytes) -> Result<Patched> {
+        let range = ContentRange::of(offset, piece.len() as u64)
+            .ok_or_else(|| Error::invalid("log-range", "the log is longer than its positions can say"))?;
         let request = self
             .http
             .patch(self.url(&format!("jobs/{}/trace?debug_trace=false", job.id))?)
-            .header("JOB-TOKEN", &job.token)
+            .header(JOB_TOKEN_HEADER, &job.token)
             .header(CONTENT_TYPE, "text/plain")
-            .header(CONTENT_RANGE, ContentRange::of(offset, piece.len() as u64).to_string())
+            .header(CONTENT_RANGE, range.to_string())
             .body(piece);
         let answer = request.send().await.map_err(away)?;
         match answer.status() {
@@ -183,13 +188,11 @@ impl Coordinator {
             token: job.token.clone(),
             state: state.state,
             failure_reason: state.failure_reason.map(str::to_owned),
-            exit_code: state.exit_code.map(i64::from),
-            checksum: None,
+            exit_code: state.exit_code,
             output: state.output.clone(),
-            info: self.info(),
         };
         let request = self.http.put(self.url(&format!("jobs/{}", job.id))?);
-        let request = request.header("JOB-TOKEN", &job.token);
+        let request = request.header(JOB_TOKEN_HEADER, &job.token);
         let answer = json(request, &body)?.send().await.map_err(away)?;
         match answer.status() {
             StatusCode::OK => Ok(Updated::Done(verdict(answer.headers()))),
@@ -216,7 +219,7 @@ impl Coordinator {
         let request = self
             .http
             .post(url)
-            .header("JOB-TOKEN", &job.token)
+            .header(JOB_TOKEN_HEADER, &job.token)
             .header(CONTENT_TYPE, format!("multipart/form-data; boundary={boundary}"))
             .header(CONTENT_LENGTH, length)
             .body(body);
@@ -238,7 +241,7 @@ impl Coordinator {
     /// `NotFound` when the site has none, `TooLarge` beyond the bound.
     pub async fn download(&self, id: i64, token: &str, file: &mut File, bound: u64) -> Result<()> {
         let url = self.url(&format!("jobs/{id}/artifacts?direct_download=false"))?;
-        let answer = self.http.get(url).header("JOB-TOKEN", token).send().await.map_err(away)?;
+        let answer = self.http.get(url).header(JOB_TOKEN_HEADER, token).send().await.map_err(away)?;
         match answer.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -265,8 +268,8 @@ impl Coordinator {
         self.base.join(rest).map_err(|e| Error::internal("making an address of the site", e))
     }
 
-    fn info(&self) -> RunnerDetails {
-        RunnerDetails {
+    fn info(&self) -> RunnerDescription {
+        RunnerDescription {
             name: self.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             platform: std::env::consts::OS.to_owned(),
@@ -274,7 +277,7 @@ impl Coordinator {
             executor: "cofferdam".to_owned(),
             shell: "bash".to_owned(),
             features: FEATURES.iter().map(|name| ((*name).to_owned(), true.into())).collect(),
-            ..RunnerDetails::default()
+            ..RunnerDescription::default()
         }
     }
 }
@@ -300,7 +303,7 @@ fn check(url: &Url) -> Result<()> {
 }
 
 fn verdict(headers: &HeaderMap) -> Verdict {
-    match headers.get("Job-Status").and_then(|value| value.to_str().ok()) {
+    match headers.get(JOB_STATUS_HEADER).and_then(|value| value.to_str().ok()) {
         Some("canceled" | "failed") => Verdict::Abort,
         Some("canceling") => Verdict::Stop,
         _ => Verdict::Continue,
@@ -313,7 +316,7 @@ fn stored(headers: &HeaderMap) -> Option<u64> {
 }
 
 fn interval(headers: &HeaderMap) -> Duration {
-    let seconds = headers.get("X-GitLab-Trace-Update-Interval").and_then(|v| v.to_str().ok()?.parse().ok());
+    let seconds = headers.get(TRACE_INTERVAL_HEADER).and_then(|v| v.to_str().ok()?.parse().ok());
     Duration::from_secs(seconds.unwrap_or(1).min(60)).max(Duration::from_millis(50))
 }
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use cofferdam_runner_api::JobUpdateState;
+use cofferdam_runner_api::JobState;
 use cofferdam_sandbox::{Exit, Limits, Network, Running, Sandbox, SandboxSpec, Stdio};
 use cofferdam_types::{Error, ErrorKind, Result};
 use tokio::fs::File;
@@ -112,8 +112,7 @@ async fn in_folder(
     let progress = log.watch();
     let mut sender =
         Sender::new(coordinator.clone(), job.clone(), path, progress, signals.clone(), config.heartbeat);
-    let timeout = protocol::seconds(job.runner_info.timeout)
-        .map_or(DEFAULT_TIMEOUT, |seconds| Duration::from_secs(seconds).min(LONGEST_TIMEOUT));
+    let timeout = protocol::seconds(job.runner_info.timeout).unwrap_or(DEFAULT_TIMEOUT).min(LONGEST_TIMEOUT);
     let deadline = Instant::now() + timeout;
     let work = Work { config, coordinator, job, folder, signals, shutdown, timeout, deadline, log };
     let (sent, state) = tokio::join!(sender.follow(), work.run(env));
@@ -129,7 +128,7 @@ async fn in_folder(
 /// Tells the end of a job whose log could not be kept, e.g. because the runner's disk is full.
 async fn without_log(coordinator: &Coordinator, job: &Job, why: &Error) -> Result<()> {
     tracing::error!(job = job.id, error = %why.internal_chain(), "the runner cannot keep a job's log");
-    let mut state = State::new(JobUpdateState::Failed);
+    let mut state = State::new(JobState::Failed);
     state.failure_reason = Some("runner_system_failure");
     let mut tried = 0;
     loop {
@@ -150,7 +149,7 @@ impl Work<'_> {
         };
         let (text, failure_reason, exit_code) = verdict(&result);
         self.log.line(&text).await?;
-        let state = if result.is_ok() { JobUpdateState::Success } else { JobUpdateState::Failed };
+        let state = if result.is_ok() { JobState::Success } else { JobState::Failed };
         Ok(State { state, failure_reason, exit_code, output: Some(self.log.close().await?) })
     }
 
@@ -281,7 +280,7 @@ impl Work<'_> {
         let bound = match protocol::seconds(step.timeout) {
             None if after => AFTER_SCRIPT,
             None => self.timeout,
-            Some(seconds) => Duration::from_secs(seconds).min(self.timeout),
+            Some(bound) => bound.min(self.timeout),
         };
         let bound = if after { bound.min(AFTER_SCRIPT) } else { bound };
         let deadline = self.deadline.min(Instant::now() + bound);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cofferdam_runner_api::{JobUpdateState, TraceOutput};
+use cofferdam_runner_api::{JobOutput, JobState};
 use cofferdam_types::time::SharedClock;
 use cofferdam_types::{Error, Result};
 use tokio::fs::File;
@@ -106,11 +106,11 @@ impl Log {
     ///
     /// # Errors
     /// Those of the file system.
-    pub async fn close(mut self) -> Result<TraceOutput> {
+    pub async fn close(mut self) -> Result<JobOutput> {
         self.settle().await?;
         let bytesize = self.progress.borrow().length;
         self.progress.send_modify(|progress| progress.ended = true);
-        Ok(TraceOutput { checksum: cofferdam_runner_api::checksum(self.checksum.finalize()), bytesize })
+        Ok(JobOutput { checksum: cofferdam_runner_api::checksum(self.checksum.finalize()), bytesize })
     }
 
     /// What the masker holds back belongs before whatever the runner says next.
@@ -294,7 +294,7 @@ impl Sender {
             }
             return;
         }
-        let running = State::new(JobUpdateState::Running);
+        let running = State::new(JobState::Running);
         match self.coordinator.update(&self.job, &running).await {
             Ok(Updated::Done(verdict)) => self.signals.heed(verdict),
             Ok(Updated::Refused) => self.give_up(),

@@ -2,8 +2,10 @@
 //!
 //! Names and meaning: GitLab Runner, `common/spec/spec.go`.
 
+use std::time::Duration;
+
 use cofferdam_runner_api::Dependency;
-pub use cofferdam_runner_api::{Artifact, GitInfo, JobResponse as Job, JobVariable as Variable, Step};
+pub use cofferdam_runner_api::{Artifact, GitInfo, JobResponse as Job, Step, Variable};
 
 /// Whether something with this `when` happens after this outcome; no word means `on_success`.
 pub fn applies(when: &str, success: bool) -> bool {
@@ -39,9 +41,9 @@ pub fn has_archive(dependency: &Dependency) -> bool {
     dependency.artifacts_file.as_ref().is_some_and(|file| !file.filename.is_empty())
 }
 
-/// A number of seconds, or another one where the protocol says 0 (or nonsense).
-pub fn seconds(number: i64) -> Option<u64> {
-    u64::try_from(number).ok().filter(|seconds| *seconds > 0)
+/// A bound; `None` where the protocol says 0.
+pub fn seconds(number: u64) -> Option<Duration> {
+    (number > 0).then(|| Duration::from_secs(number))
 }
 
 fn or<'a>(text: &'a str, default: &'a str) -> &'a str {

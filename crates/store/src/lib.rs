@@ -17,6 +17,7 @@ mod audit;
 mod crossing;
 mod db;
 pub mod dialect;
+mod forge;
 mod migrate;
 mod registry;
 mod row;
@@ -30,6 +31,9 @@ pub use access::{AccessRows, ApprovalRow, PersonRow, TokenOwner, TokenRow, VoteR
 pub use audit::{AuditEntryRow, AuditRows};
 pub use crossing::{CrossingRows, RecordingRow, TransferItemRow, TransferRow};
 pub use db::Db;
+pub use forge::{
+    ArtifactRow, ForgeRows, JobRow, JobStep, NewJob, NewPipeline, PipelineRow, ProjectRow, RunnerRow, StatementRow,
+};
 pub use registry::{
     BlobRow, DocumentRow, FileRow, GenerationRow, NewDocument, NewFile, NewRelease, PackageRow, PointerRow,
     RegistryRows, ReleaseRow, RepositoryRow,
@@ -47,6 +51,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
         access::STATEMENTS,
         audit::STATEMENTS,
         crossing::STATEMENTS,
+        forge::STATEMENTS,
         registry::STATEMENTS,
         served::STATEMENTS,
         settings::STATEMENTS,

@@ -11,6 +11,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0003_access", include_str!("../migrations/0003_access.sql")),
     ("0004_registry", include_str!("../migrations/0004_registry.sql")),
     ("0005_served", include_str!("../migrations/0005_served.sql")),
+    ("0006_forge", include_str!("../migrations/0006_forge.sql")),
     ("0007_crossing", include_str!("../migrations/0007_crossing.sql")),
 ];
 

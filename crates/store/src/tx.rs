@@ -9,7 +9,7 @@ use sqlx::{
 };
 
 use crate::{
-    AccessRows, AuditRows, CrossingRows, RegistryRows, ServedRows, Settings, Tasks,
+    AccessRows, AuditRows, CrossingRows, ForgeRows, RegistryRows, ServedRows, Settings, Tasks,
     dialect::Dialect,
     row::{Cell, Row, Value},
     sql::{args, statements},
@@ -120,6 +120,11 @@ impl Tx {
     /// Recordings, transfers, trusted keys.
     pub fn crossing(&mut self) -> CrossingRows<'_> {
         CrossingRows(self)
+    }
+
+    /// Projects, pipelines, jobs, runners.
+    pub fn forge(&mut self) -> ForgeRows<'_> {
+        ForgeRows(self)
     }
 
     /// What sessions were given.

@@ -1,7 +1,8 @@
 //! Keys, DSSE envelopes, in-toto statements and signed notes.
 //!
 //! Start at [`SigningKey`] and [`VerifyingKey`]; [`sign_statement`] and [`verify_statement`] are what
-//! transfers, approvals and provenance use; [`note`] is for checkpoints of the audit log.
+//! transfers, approvals and provenance use; [`note`] is for checkpoints of the audit log; [`token`] makes
+//! bearer tokens.
 //! This crate must never open a socket or a database, never read the clock, and touch no file except
 //! the key files it is asked to read or write. It decides whether a signature holds, never whose
 //! signature is needed: the caller passes keys and threshold.
@@ -11,6 +12,7 @@ mod key;
 mod keyfile;
 pub mod note;
 mod statement;
+pub mod token;
 
 pub use dsse::{Envelope, MAX_ENVELOPE_BYTES, MAX_SIGNATURES, Signature, VerifiedPayload, pae, sign, verify};
 pub use key::{KeyId, SigningKey, VerifyingKey};

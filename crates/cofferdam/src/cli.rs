@@ -1,0 +1,345 @@
+//! The command line. Names and flags are an interface: they change by addition only.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Build, test, sign and ship software on a network with no internet.
+#[derive(Debug, Parser)]
+#[command(name = "cofferdam", version, propagate_version = true, disable_help_subcommand = true)]
+pub struct Cli {
+    /// The site's state folder.
+    #[arg(long, global = true, env = "COFFERDAM_HOME", value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// The address of the site to talk to.
+    #[arg(long, global = true, env = "COFFERDAM_URL", value_name = "URL")]
+    pub site: Option<String>,
+    /// Your token for that site.
+    #[arg(long, global = true, env = "COFFERDAM_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// Print data as JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Every command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Two sites on this machine, and the whole story between them.
+    Try(TryArgs),
+    /// Create a site's state folder: configuration, keys, database, first administrator.
+    Init(InitArgs),
+    /// Run a site.
+    Serve(ServeArgs),
+    /// Say what this machine can do: sandbox, clients, database.
+    Doctor,
+    /// Show how to set up every package client for a site.
+    Env,
+    /// Run a command that can reach a site and nothing else, with its package clients set up.
+    Inside {
+        /// The command.
+        #[arg(trailing_var_arg = true, required = true)]
+        command: Vec<String>,
+    },
+    /// Record what a build uses (connected site).
+    Record(RecordArgs),
+    /// Run a recorded build again with upstream shut (connected site).
+    Rehearse {
+        /// The recording's name or number.
+        name: String,
+        /// Keep the copy of the folder in which it ran, here.
+        #[arg(long, value_name = "DIR")]
+        keep: Option<PathBuf>,
+    },
+    /// Show what a recording collected.
+    Collect {
+        /// The recording's name or number.
+        name: String,
+    },
+    /// Write a transfer onto a medium.
+    Pack(PackArgs),
+    /// Verify a transfer folder, with nothing but public keys.
+    Verify {
+        /// The transfer's folder.
+        folder: PathBuf,
+        /// A trusted key, as `cofferdam key show` prints it; may be repeated.
+        #[arg(long = "key", value_name = "KEY", required = true)]
+        keys: Vec<String>,
+        /// The name of the site that the transfer must be for.
+        #[arg(long = "for", value_name = "SITE")]
+        destination: String,
+    },
+    /// Receive a transfer into quarantine and ask for its approval (isolated site).
+    Receive {
+        /// The transfer's folder, as the site's machine sees it.
+        folder: PathBuf,
+    },
+    /// List transfers, or show one.
+    Transfers {
+        /// The transfer's number.
+        id: Option<i64>,
+    },
+    /// Say yes to a transfer, after looking at it.
+    Approve(VoteArgs),
+    /// Say no to a transfer.
+    Reject(VoteArgs),
+    /// Make an approved transfer visible, in one switch.
+    Publish {
+        /// The transfer's number.
+        id: i64,
+    },
+    /// Repositories of packages.
+    Repo {
+        /// What to do.
+        #[command(subcommand)]
+        action: RepoAction,
+    },
+    /// The audit log.
+    Audit {
+        /// What to do.
+        #[command(subcommand)]
+        action: AuditAction,
+    },
+    /// Keys: this site's, and those it believes.
+    Key {
+        /// What to do.
+        #[command(subcommand)]
+        action: KeyAction,
+    },
+    /// People (on the site's own machine).
+    User {
+        /// What to do.
+        #[command(subcommand)]
+        action: UserAction,
+    },
+    /// Tokens (on the site's own machine).
+    Token {
+        /// What to do.
+        #[command(subcommand)]
+        action: TokenAction,
+    },
+    /// The site's configuration.
+    Config {
+        /// What to do.
+        #[command(subcommand)]
+        action: ConfigAction,
+    },
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `try`.
+#[derive(Debug, Args)]
+pub struct TryArgs {
+    /// Run unattended, print one JSON object per step, leave nothing behind.
+    #[arg(long)]
+    pub check: bool,
+    /// Use a small package set that the program makes itself, instead of the real upstreams.
+    #[arg(long)]
+    pub sample: bool,
+    /// Keep the two sites' state in this folder.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// `init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The site's name, as transfers carry it.
+    #[arg(long)]
+    pub name: String,
+    /// `connected` or `isolated`.
+    #[arg(long)]
+    pub role: String,
+    /// The address that the site listens on.
+    #[arg(long, default_value = "127.0.0.1:8470")]
+    pub listen: String,
+    /// The first administrator's name.
+    #[arg(long, default_value = "admin")]
+    pub admin: String,
+}
+
+/// `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Put this process into a network namespace of its own with no route, after opening its socket.
+    #[arg(long)]
+    pub sealed: bool,
+    /// Listen on this already open file descriptor instead of the configured address.
+    #[arg(long, value_name = "FD")]
+    pub listen_fd: Option<i32>,
+    /// Stop when standard input ends: the site then never outlives whoever started it.
+    #[arg(long)]
+    pub until_stdin_closes: bool,
+}
+
+/// `record`.
+#[derive(Debug, Args)]
+pub struct RecordArgs {
+    /// What to call the recording.
+    #[arg(long)]
+    pub name: String,
+    /// The folder to build (copied; default: this one).
+    #[arg(long, value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+    /// Keep the copy of the folder in which it ran, here.
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    /// The build's command.
+    #[arg(trailing_var_arg = true, required = true)]
+    pub command: Vec<String>,
+}
+
+/// `pack`.
+#[derive(Debug, Args)]
+pub struct PackArgs {
+    /// The site that the transfer is for.
+    #[arg(long)]
+    pub to: String,
+    /// A rehearsed recording that travels; may be repeated.
+    #[arg(long = "recording", value_name = "NAME")]
+    pub recordings: Vec<String>,
+    /// A git project that travels, `<group>/<name>`; may be repeated.
+    #[arg(long = "project", value_name = "PATH")]
+    pub projects: Vec<String>,
+    /// Send everything again, even what earlier transfers carried.
+    #[arg(long)]
+    pub full: bool,
+    /// The medium: an existing folder.
+    pub into: PathBuf,
+}
+
+/// `approve` and `reject`.
+#[derive(Debug, Args)]
+pub struct VoteArgs {
+    /// The transfer's number.
+    pub id: i64,
+    /// The digest that you looked at; asked of the site and shown when it is not given.
+    #[arg(long)]
+    pub digest: Option<String>,
+    /// Why.
+    #[arg(long, default_value = "")]
+    pub reason: String,
+}
+
+/// `repo`.
+#[derive(Debug, Subcommand)]
+pub enum RepoAction {
+    /// List repositories.
+    List,
+    /// Create a repository.
+    Create {
+        /// Its name.
+        name: String,
+        /// Its package format.
+        #[arg(long)]
+        format: String,
+        /// `hosted`, `mirror` or `group`.
+        #[arg(long, default_value = "hosted")]
+        kind: String,
+        /// Members of a group, in order.
+        #[arg(long = "member")]
+        members: Vec<String>,
+    },
+    /// List packages of a repository, or search them.
+    Packages {
+        /// The repository.
+        name: String,
+        /// Only those whose name contains this.
+        search: Option<String>,
+    },
+}
+
+/// `audit`.
+#[derive(Debug, Subcommand)]
+pub enum AuditAction {
+    /// Check the whole log offline: from a site's state folder, or from an export.
+    Verify {
+        /// An exported log; without it, the state folder's own.
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// The site's note key, as `cofferdam key show` prints it; needed with --file.
+        #[arg(long, value_name = "KEY")]
+        note_key: Option<String>,
+    },
+    /// Write the whole log as JSON lines.
+    Export {
+        /// The file to write.
+        file: PathBuf,
+    },
+    /// Show the newest entries.
+    Log {
+        /// How many.
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+}
+
+/// `key`.
+#[derive(Debug, Subcommand)]
+pub enum KeyAction {
+    /// Show this site's public keys.
+    Show,
+    /// Believe transfers of another site that are signed with this key.
+    Trust {
+        /// The other site's name.
+        site: String,
+        /// Its key.
+        key: String,
+    },
+}
+
+/// `user`.
+#[derive(Debug, Subcommand)]
+pub enum UserAction {
+    /// Add a person; the password is read from standard input when it is not a terminal, else asked.
+    Create {
+        /// The name they log in with.
+        name: String,
+        /// A role; may be repeated: admin, developer, officer, approver, auditor.
+        #[arg(long = "role")]
+        roles: Vec<String>,
+        /// No password: they use tokens only.
+        #[arg(long)]
+        no_password: bool,
+    },
+    /// List people.
+    List,
+}
+
+/// `token`.
+#[derive(Debug, Subcommand)]
+pub enum TokenAction {
+    /// Make a token for a person and print it, once.
+    Create {
+        /// The person.
+        #[arg(long)]
+        user: String,
+        /// What to call it.
+        #[arg(long, default_value = "command line")]
+        name: String,
+        /// How many days it is good for.
+        #[arg(long, default_value_t = 90)]
+        days: u64,
+    },
+    /// Revoke a token by its number.
+    Revoke {
+        /// The number.
+        id: i64,
+    },
+}
+
+/// `config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigAction {
+    /// Check the file and say every mistake.
+    Check,
+    /// Show every value and where it comes from.
+    Show,
+}

@@ -1,0 +1,231 @@
+//! `cofferdam.toml`: read strictly, with overrides from the environment.
+//!
+//! Unknown keys are errors. Every value can be overridden by `COFFERDAM_<SECTION>_<KEY>`;
+//! `cofferdam config show` says where each one comes from.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::Path};
+
+use cofferdam_types::{Error, Result, SiteName};
+use serde::{Deserialize, Serialize};
+
+/// A site's configuration.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The site's name, as transfers carry it.
+    pub name: SiteName,
+    /// What the site may do.
+    pub role: Role,
+    /// The address to listen on.
+    pub listen: SocketAddr,
+    /// The address as clients see it; documents hold it.
+    pub public_url: String,
+    /// The database.
+    #[serde(default)]
+    pub database: Database,
+    /// Who may do what without a login.
+    #[serde(default)]
+    pub access: AccessConfig,
+    /// The built-in runner.
+    #[serde(default)]
+    pub runner: RunnerConfig,
+    /// Upstreams by format, instead of those of the person's own client configuration.
+    #[serde(default)]
+    pub upstream: BTreeMap<String, UpstreamConfig>,
+}
+
+/// What a site may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// It may reach the internet: it records and packs.
+    Connected,
+    /// It never dials out: it receives, approves and serves.
+    Isolated,
+}
+
+/// The database.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// A PostgreSQL address; empty is SQLite in the state folder.
+    #[serde(default)]
+    pub url: String,
+}
+
+/// Who may do what without a login.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessConfig {
+    /// Whether packages may be read without a login.
+    pub anonymous_read: bool,
+}
+
+impl Default for AccessConfig {
+    fn default() -> Self {
+        Self { anonymous_read: true }
+    }
+}
+
+/// The built-in runner.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunnerConfig {
+    /// Whether the site runs jobs itself.
+    pub enabled: bool,
+    /// Jobs at once.
+    pub concurrency: usize,
+}
+
+impl Default for RunnerConfig {
+    fn default() -> Self {
+        Self { enabled: true, concurrency: 2 }
+    }
+}
+
+/// An upstream given by hand.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamConfig {
+    /// Its root.
+    pub url: String,
+}
+
+/// Values that the environment may override: variable and dotted key.
+pub const OVERRIDES: &[(&str, &str)] = &[
+    ("COFFERDAM_NAME", "name"),
+    ("COFFERDAM_ROLE", "role"),
+    ("COFFERDAM_LISTEN", "listen"),
+    ("COFFERDAM_PUBLIC_URL", "public_url"),
+    ("COFFERDAM_DATABASE_URL", "database.url"),
+    ("COFFERDAM_ACCESS_ANONYMOUS_READ", "access.anonymous_read"),
+    ("COFFERDAM_RUNNER_ENABLED", "runner.enabled"),
+    ("COFFERDAM_RUNNER_CONCURRENCY", "runner.concurrency"),
+];
+
+impl Config {
+    /// Reads a file and the environment.
+    ///
+    /// # Errors
+    /// `Invalid` naming the file, the place and what is expected.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|e| {
+            Error::invalid("config-missing", format!("{} cannot be read", path.display()))
+                .hint("create a site first: `cofferdam init`, or name its folder with --home")
+                .with_source(e)
+        })?;
+        Self::parse(&text, &path.display().to_string(), &|name| std::env::var(name).ok())
+    }
+
+    /// Reads a text and an environment.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(text: &str, place: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
+        let wrong = |e: toml::de::Error| Error::invalid("config", format!("{place} is wrong: {e}"));
+        let mut table: toml::Table = toml::from_str(text).map_err(wrong)?;
+        for (variable, key) in OVERRIDES {
+            if let Some(value) = env(variable) {
+                set(&mut table, key, &value);
+            }
+        }
+        let config: Self = table.try_into().map_err(wrong)?;
+        if config.public_url.ends_with('/') || !config.public_url.starts_with("http") {
+            return Err(Error::invalid(
+                "config",
+                format!("{place} is wrong: public_url is an http or https address without a slash at its end"),
+            ));
+        }
+        Ok(config)
+    }
+}
+
+fn set(table: &mut toml::Table, key: &str, text: &str) {
+    let value = match text {
+        "true" => toml::Value::Boolean(true),
+        "false" => toml::Value::Boolean(false),
+        _ => text.parse().map_or_else(|_| toml::Value::String(text.to_owned()), toml::Value::Integer),
+    };
+    match key.split_once('.') {
+        None => drop(table.insert(key.to_owned(), value)),
+        Some((section, name)) => {
+            let section = table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            if let toml::Value::Table(section) = section {
+                section.insert(name.to_owned(), value);
+            }
+        }
+    }
+}
+
+/// The commented file that `init` writes.
+#[must_use]
+pub fn template(name: &SiteName, role: Role, listen: SocketAddr) -> String {
+    let role_word = if role == Role::Connected { "connected" } else { "isolated" };
+    format!(
+        "# A Cofferdam site. Unknown keys are errors; every value can be overridden by an\n\
+         # environment variable (COFFERDAM_LISTEN, COFFERDAM_DATABASE_URL, ...): `cofferdam config show`.\n\
+         \n\
+         # The site's name, as transfers carry it. Do not change it once a transfer was written.\n\
+         name = \"{name}\"\n\
+         # connected: records and packs. isolated: receives, and never dials out.\n\
+         role = \"{role_word}\"\n\
+         listen = \"{listen}\"\n\
+         # The address as clients see it. Put TLS in front of it for other machines.\n\
+         public_url = \"http://{listen}\"\n\
+         \n\
+         [database]\n\
+         # Empty: SQLite in this folder. Else a PostgreSQL address.\n\
+         url = \"\"\n\
+         \n\
+         [access]\n\
+         # Packages may be read without a login; everything else needs one.\n\
+         anonymous_read = true\n\
+         \n\
+         [runner]\n\
+         # The site runs pipeline jobs itself, in sandboxes.\n\
+         enabled = true\n\
+         concurrency = 2\n\
+         \n\
+         # Upstreams are taken from this machine's own pip, npm and cargo configuration. To use others:\n\
+         # [upstream.pypi]\n\
+         # url = \"https://mirror.example/simple/\"\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn template_text() -> String {
+        template(&"inside".parse().unwrap(), Role::Isolated, "127.0.0.1:8470".parse().unwrap())
+    }
+
+    #[test]
+    fn what_init_writes_is_what_serve_reads() {
+        let config = Config::parse(&template_text(), "cofferdam.toml", &|_| None).unwrap();
+        assert_eq!((config.name.as_str(), config.role), ("inside", Role::Isolated));
+        assert!(config.access.anonymous_read && config.runner.enabled);
+    }
+
+    #[test]
+    fn unknown_keys_and_wrong_values_are_told_with_their_place() {
+        let wrong = template_text() + "\n[runner2]\nx = 1\n";
+        let error = Config::parse(&wrong, "cofferdam.toml", &|_| None).unwrap_err();
+        assert!(error.message().contains("runner2"), "{error}");
+        let error = Config::parse("name = 1", "cofferdam.toml", &|_| None).unwrap_err();
+        assert!(error.message().contains("cofferdam.toml"), "{error}");
+    }
+
+    #[test]
+    fn the_environment_wins() {
+        let env = |name: &str| match name {
+            "COFFERDAM_LISTEN" => Some("127.0.0.1:9".to_owned()),
+            "COFFERDAM_RUNNER_CONCURRENCY" => Some("7".to_owned()),
+            "COFFERDAM_ACCESS_ANONYMOUS_READ" => Some("false".to_owned()),
+            _ => None,
+        };
+        let config = Config::parse(&template_text(), "x", &env).unwrap();
+        assert_eq!((config.listen.port(), config.runner.concurrency), (9, 7));
+        assert!(!config.access.anonymous_read);
+    }
+}

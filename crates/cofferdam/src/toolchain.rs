@@ -1,0 +1,133 @@
+//! What of this machine a build may see: the toolchains on the person's `PATH`, and not the home
+//! that they live in.
+
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use cofferdam_format_kit::ClientSetup;
+use cofferdam_sandbox::{Limits, Mount, Network, SandboxSpec, SiteDoor, Stdio, Target};
+use cofferdam_types::{Error, Result};
+
+/// The home of builds, inside.
+pub const BUILD_HOME: &str = "/build/home";
+/// Where the built folder is, inside.
+pub const BUILD_WORK: &str = "/build/work";
+
+/// Folders of this account's home that hold toolchains, not secrets: shown read-only inside.
+const TOOLCHAINS: &[&str] = &[
+    ".cargo/bin", ".rustup", ".pyenv", ".nvm", ".volta", ".local/bin", ".local/lib", ".local/share/uv", ".asdf", ".sdkman", "go/bin", ".nodenv", ".rbenv",
+];
+
+/// Environment of this machine that a build needs to find its tools, and nothing else.
+const PASSED: &[&str] = &["PATH", "LANG", "LC_ALL", "TZ", "TERM", "JAVA_HOME", "GOROOT", "PYENV_ROOT", "RUSTUP_HOME", "NVM_DIR"];
+
+/// What is hidden and what is shown again.
+#[derive(Clone, Debug)]
+pub struct Toolchain {
+    /// Folders that are empty inside.
+    pub hide: Vec<PathBuf>,
+    /// Folders that are shown read-only.
+    pub mounts: Vec<Mount>,
+    /// Environment.
+    pub env: Vec<(String, String)>,
+}
+
+impl Toolchain {
+    /// The toolchains of whoever runs this program. `secret` are more folders to hide (state folders).
+    pub fn find(secret: &[PathBuf]) -> Self {
+        let home = std::env::var_os("HOME").map(PathBuf::from).filter(|h| h.is_absolute() && *h != Path::new("/"));
+        let mut hide: BTreeSet<PathBuf> = secret.iter().filter(|p| p.exists()).cloned().collect();
+        let mut shown = BTreeSet::new();
+        if let Some(home) = &home {
+            hide.insert(home.clone());
+            shown.extend(TOOLCHAINS.iter().map(|t| home.join(t)));
+            if let Some(path) = std::env::var_os("PATH") {
+                shown.extend(std::env::split_paths(&path).filter(|p| p.starts_with(home) && p != home));
+            }
+        }
+        for name in ["home", "root"].map(|n| Path::new("/").join(n)) {
+            if home.as_deref().is_none_or(|h| !h.starts_with(&name)) && name.is_dir() {
+                hide.insert(name);
+            }
+        }
+        let mut env: Vec<(String, String)> =
+            PASSED.iter().filter_map(|n| Some(((*n).to_owned(), std::env::var(n).ok()?))).collect();
+        if let Some(home) = &home {
+            let rustup = home.join(".rustup");
+            if rustup.is_dir() && !env.iter().any(|(n, _)| n == "RUSTUP_HOME") {
+                env.push(("RUSTUP_HOME".into(), rustup.display().to_string()));
+            }
+        }
+        // rustup must not try to fetch a toolchain: there is nowhere to fetch it from.
+        env.push(("RUSTUP_AUTO_INSTALL".into(), "0".into()));
+        let mounts = shown
+            .into_iter()
+            .filter(|p| p.is_dir())
+            .map(|p| Mount { source: p.clone(), target: p, writable: false })
+            .collect();
+        Self { hide: hide.into_iter().collect(), mounts, env }
+    }
+}
+
+/// A command in a folder, with one door.
+pub struct Build<'a> {
+    /// The command.
+    pub command: &'a [String],
+    /// The folder that it may change.
+    pub folder: &'a Path,
+    /// Its empty private home.
+    pub home: &'a Path,
+    /// The site's socket address.
+    pub site: SocketAddr,
+    /// How its package clients are set up.
+    pub setups: &'a [ClientSetup],
+    /// What to hide besides.
+    pub secret: &'a [PathBuf],
+}
+
+/// The port of the site as seen inside: the same as outside, so that addresses in documents hold.
+pub fn door(site: SocketAddr) -> SiteDoor {
+    let listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), site.port());
+    SiteDoor { listen, to: Target::Tcp(site) }
+}
+
+impl Build<'_> {
+    /// The sandbox for it. Writes the clients' configuration files into the home.
+    ///
+    /// # Errors
+    /// `Internal` when a file cannot be written.
+    pub fn spec(&self) -> Result<SandboxSpec> {
+        let toolchain = Toolchain::find(self.secret);
+        let mut env = toolchain.env;
+        env.push(("HOME".into(), BUILD_HOME.into()));
+        env.push(("CARGO_HOME".into(), format!("{BUILD_HOME}/.cargo")));
+        env.push(("npm_config_replace_registry_host".into(), "always".into()));
+        for setup in self.setups {
+            env.extend(setup.env.iter().cloned());
+            for (path, text) in &setup.files {
+                let path = self.home.join(path);
+                let folder = path.parent().unwrap_or(self.home);
+                let failed = |e| Error::io("writing a client's configuration", e);
+                std::fs::create_dir_all(folder).map_err(failed)?;
+                std::fs::write(&path, text).map_err(failed)?;
+            }
+        }
+        let mut spec = SandboxSpec::new(self.command.iter().map(OsString::from));
+        spec.env = env.into_iter().map(|(n, v)| (n.into(), v.into())).collect();
+        spec.workdir = PathBuf::from(BUILD_WORK);
+        spec.hide = toolchain.hide;
+        spec.mounts = toolchain.mounts;
+        for (source, target) in [(self.home, BUILD_HOME), (self.folder, BUILD_WORK)] {
+            spec.mounts.push(Mount { source: source.to_owned(), target: target.into(), writable: true });
+        }
+        spec.network = Network::Site(vec![door(self.site)]);
+        spec.limits = Limits::default();
+        (spec.stdin, spec.stdout, spec.stderr) = (Stdio::Null, Stdio::Inherit, Stdio::Inherit);
+        spec.hostname = "build".into();
+        Ok(spec)
+    }
+}

@@ -1,0 +1,381 @@
+//! Writing a transfer: what the other side lacks, and nothing else.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use cofferdam_format_kit::{Draft, DraftFile, FileRef, ReleaseState, View as _};
+use cofferdam_store::{RepositoryRow, TransferItemRow, TransferRow};
+use cofferdam_transfer::{HeaderDraft, Record, Summary, Writer, stream_name};
+use cofferdam_types::{Error, PackageUrl, RecordingId, Result, Sha256, SiteName, TransferId};
+use serde_json::json;
+
+use crate::{Crossing, collection::CollectionItem, log};
+
+/// A transfer is fresh for this long.
+const FRESH: Duration = Duration::from_secs(90 * 24 * 3600);
+
+/// What is to be packed.
+#[derive(Clone, Debug)]
+pub struct PackRequest {
+    /// The site that it is for.
+    pub destination: SiteName,
+    /// Recordings whose collections travel.
+    pub recordings: Vec<RecordingId>,
+    /// Git projects that travel, by path.
+    pub projects: Vec<String>,
+    /// The folder (the medium) into which the transfer's folder is written.
+    pub into: PathBuf,
+    /// Send everything again, even what earlier transfers carried.
+    pub full: bool,
+}
+
+/// A written transfer.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Packed {
+    /// Its number at this site.
+    pub id: TransferId,
+    /// The folder.
+    pub path: PathBuf,
+    /// Its identity.
+    pub header_sha256: Sha256,
+    /// Bytes of all its files.
+    pub bytes: u64,
+    /// Blobs that it carries.
+    pub blobs: u64,
+    /// Bytes of those blobs before packing.
+    pub blob_bytes: u64,
+    /// Blobs that the other side has from earlier transfers.
+    pub held: u64,
+    /// Bytes that did not have to travel again.
+    pub held_bytes: u64,
+    /// Releases described.
+    pub releases: usize,
+}
+
+/// What goes into one transfer, before any byte is written.
+struct Plan {
+    repositories: BTreeMap<String, RepositoryRow>,
+    releases: Vec<(RepositoryRow, Draft)>,
+    statements: Vec<String>,
+    git: Vec<GitPart>,
+    blobs: BTreeMap<Sha256, u64>,
+    held: BTreeMap<Sha256, u64>,
+}
+
+struct GitPart {
+    project: String,
+    refs: BTreeMap<String, String>,
+    bundle: Sha256,
+}
+
+impl Crossing {
+    /// Writes a transfer.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown recording or project; `Conflict` for a recording that was not
+    /// rehearsed; `NoSpace`; nothing that looks like a transfer is left behind then.
+    pub async fn pack(&self, request: PackRequest, actor: &str) -> Result<Packed> {
+        let plan = self.plan(&request).await?;
+        let stream = stream_name(&self.0.site, std::slice::from_ref(&request.destination))?;
+        let (epoch, seq, prev) = self.position(&stream).await?;
+        let now = self.clock().now();
+        let draft = HeaderDraft {
+            source: self.0.site.clone(),
+            destinations: vec![request.destination.clone()],
+            epoch,
+            seq,
+            prev,
+            created: now,
+            not_after: now.plus(FRESH),
+            tool: self.0.tool.clone(),
+            claims: BTreeMap::new(),
+        };
+        let (plan, summary) = self.write(request.into.clone(), draft, plan).await?;
+        let row = TransferRow {
+            id: TransferId(0),
+            direction: "sent".into(),
+            stream,
+            source: self.0.site.to_string(),
+            epoch,
+            seq,
+            header_sha256: summary.header_sha256,
+            digest: summary.header_sha256,
+            state: "sent".into(),
+            bytes: summary.bytes,
+            blobs: plan.blobs.len() as u64,
+            created: now,
+            at: now,
+            actor: actor.into(),
+            published: None,
+        };
+        let kept = self.keep_sent(&row, &plan, actor).await;
+        let id = match kept {
+            Ok(id) => id,
+            Err(error) => {
+                // The position is not ours: a transfer that the site does not know must not travel.
+                let _ = tokio::fs::remove_dir_all(&summary.path).await;
+                return Err(error);
+            }
+        };
+        Ok(Packed {
+            id,
+            path: summary.path,
+            header_sha256: summary.header_sha256,
+            bytes: summary.bytes,
+            blobs: plan.blobs.len() as u64,
+            blob_bytes: plan.blobs.values().sum(),
+            held: plan.held.len() as u64,
+            held_bytes: plan.held.values().sum(),
+            releases: plan.releases.len(),
+        })
+    }
+
+    async fn plan(&self, request: &PackRequest) -> Result<Plan> {
+        let mut plan = Plan {
+            repositories: BTreeMap::new(),
+            releases: Vec::new(),
+            statements: Vec::new(),
+            git: Vec::new(),
+            blobs: BTreeMap::new(),
+            held: BTreeMap::new(),
+        };
+        let mut wanted: BTreeMap<(String, String, String), BTreeSet<String>> = BTreeMap::new();
+        for id in &request.recordings {
+            let row = self.recording(*id).await?;
+            let Some(statement) = row.statement else {
+                return Err(Error::conflict(
+                    "not-rehearsed",
+                    format!(
+                        "the recording `{}` was not rehearsed, so nobody knows whether it is complete",
+                        row.name
+                    ),
+                )
+                .hint(format!("run `cofferdam rehearse {}` first", row.name)));
+            };
+            plan.statements.push(statement);
+            for CollectionItem { repository, package, version, files, .. } in
+                self.collection(*id).await?.items
+            {
+                let paths = files.into_iter().map(|f| f.path);
+                wanted.entry((repository, package, version)).or_default().extend(paths);
+            }
+        }
+        for ((repository, package, version), paths) in wanted {
+            self.plan_release(&mut plan, &repository, &package, &version, &paths).await?;
+        }
+        for project in &request.projects {
+            self.plan_git(&mut plan, project).await?;
+        }
+        if !request.full {
+            let stream = stream_name(&self.0.site, std::slice::from_ref(&request.destination))?;
+            let mut tx = self.db().read().await?;
+            for (sha256, size) in plan.blobs.clone() {
+                if tx.crossing().sent_before(&sha256, &stream).await? {
+                    plan.blobs.remove(&sha256);
+                    plan.held.insert(sha256, size);
+                }
+            }
+        }
+        Ok(plan)
+    }
+
+    async fn plan_release(
+        &self,
+        plan: &mut Plan,
+        repository: &str,
+        package: &str,
+        version: &str,
+        paths: &BTreeSet<String>,
+    ) -> Result<()> {
+        let registry = &self.0.registry;
+        let row = registry.repository(&mut registry.db().read().await?, repository).await?;
+        let found = registry.view(&row).await?.package(package).await?;
+        let gone = || Error::not_found(format!("{package} {version} is no longer in `{repository}`"));
+        let found = found.ok_or_else(gone)?;
+        let release = found.releases.into_iter().find(|r| r.version == version).ok_or_else(gone)?;
+        // A file brings the metadata that belongs to it (`x.whl` brings `x.whl.metadata`).
+        let travels = |file: &FileRef| {
+            paths.iter().any(|p| {
+                file.path == *p || file.path.strip_prefix(p.as_str()).is_some_and(|r| r.starts_with('.'))
+            })
+        };
+        let files: Vec<DraftFile> = release
+            .files
+            .into_iter()
+            .filter(travels)
+            .map(|f| DraftFile { path: f.path, role: f.role, digests: f.digests, meta: f.meta })
+            .collect();
+        plan.blobs.extend(files.iter().map(|f| (f.digests.sha256, f.digests.size)));
+        let pointers = found.pointers.into_iter().filter(|p| p.version == version).map(|p| p.name).collect();
+        let draft = Draft {
+            package: found.key,
+            display: found.display,
+            version: release.version,
+            meta: release.meta,
+            files,
+            pointers,
+            published: Some(release.published),
+            yanked: (release.state == ReleaseState::Yanked).then_some(release.yank_reason),
+        };
+        plan.repositories.insert(row.name.clone(), row.clone());
+        plan.releases.push((row, draft));
+        Ok(())
+    }
+
+    async fn plan_git(&self, plan: &mut Plan, path: &str) -> Result<()> {
+        let mut tx = self.db().read().await?;
+        let id = self.0.projects.find(&mut tx, path).await?;
+        drop(tx);
+        let id = id.ok_or_else(|| Error::not_found(format!("there is no project `{path}` at this site")))?;
+        let all = self.0.git.list_refs(id).await?;
+        let names: Vec<String> = all
+            .iter()
+            .map(|(n, _)| n.clone())
+            .filter(|n| n.starts_with("refs/heads/") || n.starts_with("refs/tags/"))
+            .collect();
+        if names.is_empty() {
+            return Err(Error::conflict("empty-project", format!("the project `{path}` has no branch yet"))
+                .hint("push to it first"));
+        }
+        let folder = tempfile::tempdir().map_err(|e| Error::io("making room for a git bundle", e))?;
+        let file = folder.path().join("bundle");
+        let refs = self.0.git.bundle(id, &names, &[], &file).await?;
+        let body = file_stream(&file).await?;
+        let digests = self.0.registry.blobs().put(body, u64::MAX).await?;
+        plan.blobs.insert(digests.sha256, digests.size);
+        let refs = refs.into_iter().map(|(name, oid)| (name, oid.to_string())).collect();
+        plan.git.push(GitPart { project: path.into(), refs, bundle: digests.sha256 });
+        Ok(())
+    }
+
+    /// The next position of a stream to a destination.
+    async fn position(&self, stream: &str) -> Result<(u32, u64, Option<Sha256>)> {
+        let sent = self.db().read().await?.crossing().stream("sent", stream).await?;
+        Ok(sent.last().map_or((1, 1, None), |last| (last.epoch, last.seq + 1, Some(last.header_sha256))))
+    }
+
+    async fn write(&self, into: PathBuf, draft: HeaderDraft, plan: Plan) -> Result<(Plan, Summary)> {
+        let mut files = Vec::with_capacity(plan.blobs.len());
+        for (sha256, size) in &plan.blobs {
+            files.push((*sha256, *size, self.0.registry.blobs().clone()));
+        }
+        let key = self.0.key.clone();
+        let runtime = tokio::runtime::Handle::current();
+        let work = move || -> Result<(Plan, Summary)> {
+            let mut writer = Writer::create(&into, draft)?;
+            for record in records(&plan)? {
+                writer.add_record(record)?;
+            }
+            for (sha256, size) in &plan.held {
+                writer.add_required(*sha256, *size)?;
+            }
+            for (sha256, size, blobs) in files {
+                let file = runtime.block_on(blobs.file(&sha256))?;
+                writer.add_blob(sha256, size, file)?;
+            }
+            let summary = writer.finish(&[&key])?;
+            Ok((plan, summary))
+        };
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|e| Error::internal("writing a transfer panicked", e))?
+    }
+
+    async fn keep_sent(&self, row: &TransferRow, plan: &Plan, actor: &str) -> Result<TransferId> {
+        let mut tx = self.db().write().await?;
+        let id = tx.crossing().insert_transfer(row).await?;
+        for item in sent_items(self, plan)? {
+            tx.crossing().insert_item(id, &item).await?;
+        }
+        for (sha256, size) in &plan.blobs {
+            tx.crossing().insert_blob(id, sha256, *size).await?;
+        }
+        let detail = json!({
+            "stream": row.stream, "epoch": row.epoch, "seq": row.seq, "header": row.header_sha256,
+            "bytes": row.bytes, "blobs": row.blobs, "releases": plan.releases.len(), "held": plan.held.len(),
+        });
+        log(&mut tx, actor, "transfer.pack", &format!("transfer:{id}"), detail, row.at).await?;
+        tx.commit().await?;
+        Ok(id)
+    }
+}
+
+fn records(plan: &Plan) -> Result<Vec<Record>> {
+    let mut records = Vec::new();
+    for row in plan.repositories.values() {
+        let (name, format, role) = (row.name.clone(), row.format.clone(), row.kind.clone());
+        records.push(Record::Repository { name, format, role });
+    }
+    for (row, draft) in &plan.releases {
+        let blobs =
+            draft.files.iter().map(|f| f.digests.sha256).collect::<BTreeSet<_>>().into_iter().collect();
+        records.push(Record::Artifact { value: claim(row, draft)?, blobs });
+    }
+    for git in &plan.git {
+        records.push(Record::Git {
+            project: git.project.clone(),
+            refs: git.refs.clone(),
+            bundle: git.bundle,
+        });
+    }
+    for statement in &plan.statements {
+        let envelope = cofferdam_trust::Envelope::from_json(statement.as_bytes())?;
+        records.push(Record::Statement { envelope });
+    }
+    Ok(records)
+}
+
+/// What an artifact record says: the repository and the draft, as the receiver's format admits it.
+fn claim(row: &RepositoryRow, draft: &Draft) -> Result<serde_json::Value> {
+    let draft = serde_json::to_value(draft).map_err(|e| Error::internal("a claim", e))?;
+    Ok(json!({ "repository": row.name, "draft": draft }))
+}
+
+fn sent_items(crossing: &Crossing, plan: &Plan) -> Result<Vec<TransferItemRow>> {
+    let mut items = Vec::new();
+    for (row, draft) in &plan.releases {
+        let purl_type = crossing.0.registry.format(&row.format)?.purl_type();
+        items.push(TransferItemRow {
+            n: items.len() as u64,
+            kind: "release".into(),
+            repository: row.name.clone(),
+            format: row.format.clone(),
+            package: draft.package.clone(),
+            version: draft.version.clone(),
+            purl: PackageUrl::new(purl_type, &draft.package, &draft.version).to_string(),
+            size: draft.files.iter().map(|f| f.digests.size).sum(),
+            value: claim(row, draft)?,
+            verdict: "ok".into(),
+        });
+    }
+    for git in &plan.git {
+        items.push(TransferItemRow {
+            n: items.len() as u64,
+            kind: "git".into(),
+            repository: git.project.clone(),
+            format: String::new(),
+            package: String::new(),
+            version: String::new(),
+            purl: String::new(),
+            size: plan.blobs.get(&git.bundle).or_else(|| plan.held.get(&git.bundle)).copied().unwrap_or(0),
+            value: json!({ "refs": git.refs, "bundle": git.bundle }),
+            verdict: "ok".into(),
+        });
+    }
+    Ok(items)
+}
+
+async fn file_stream(path: &Path) -> Result<cofferdam_blobs::ByteStream> {
+    use futures::StreamExt as _;
+    let file = tokio::fs::File::open(path).await.map_err(|e| Error::io("reading a git bundle", e))?;
+    Ok(futures::stream::try_unfold(file, |mut file| async move {
+        use tokio::io::AsyncReadExt as _;
+        let mut buffer = bytes::BytesMut::with_capacity(256 * 1024);
+        let n = file.read_buf(&mut buffer).await.map_err(|e| Error::io("reading a git bundle", e))?;
+        Ok((n > 0).then(|| (buffer.freeze(), file)))
+    })
+    .boxed())
+}

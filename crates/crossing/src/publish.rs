@@ -1,0 +1,227 @@
+//! Two people, then one switch.
+
+use cofferdam_access::{Decision, Verdict, approval};
+use cofferdam_format_kit::{Change, Draft, RepositoryKind};
+use cofferdam_git::Oid;
+use cofferdam_registry::{Cause, Commit};
+use cofferdam_store::{TransferItemRow, TransferRow, Tx};
+use cofferdam_types::{Error, PersonId, ProjectId, RepositoryName, Result, Sha256, TransferId};
+use serde_json::json;
+
+use crate::{Crossing, log, receive::repositories};
+
+/// The kind of question that a transfer's approval is.
+pub const SUBJECT_KIND: &str = "transfer.publish";
+
+/// What a publication made visible.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Published {
+    /// The transfer.
+    pub id: TransferId,
+    /// Each repository and its new generation.
+    pub generations: Vec<(String, Option<u64>)>,
+    /// Git projects whose references were set.
+    pub projects: Vec<String>,
+}
+
+impl Crossing {
+    /// Votes on a transfer. `digest` is what the voter was shown.
+    ///
+    /// # Errors
+    /// `PolicyRefused` with the reason (own request, voted already, changed, closed); `NotFound`.
+    pub async fn vote(
+        &self,
+        id: TransferId,
+        by: (PersonId, &str),
+        verdict: Verdict,
+        reason: &str,
+        digest: &Sha256,
+    ) -> Result<Decision> {
+        let row = self.transfer(id).await?;
+        let now = self.clock().now();
+        let subject = format!("transfer:{id}");
+        let mut tx = self.db().write().await?;
+        let question = tx.access().approval_of(SUBJECT_KIND, &subject).await?;
+        let question = question.ok_or_else(|| nothing_to_approve(&row))?;
+        let decided = approval::vote(&mut tx, question.id, by, verdict, reason, digest, now).await;
+        if matches!(decided, Ok(Decision::Rejected)) {
+            tx.crossing().set_transfer_state(id, "quarantined", "rejected", None).await?;
+        }
+        tx.commit().await?;
+        decided
+    }
+
+    /// Makes an approved transfer visible: every repository of it in one transaction.
+    ///
+    /// # Errors
+    /// `AwaitingApproval` until two people have approved; `PolicyRefused` when it was rejected;
+    /// `Conflict` when it was published before, or contradicts what is here.
+    pub async fn publish(&self, id: TransferId, actor: &str) -> Result<Published> {
+        let row = self.transfer(id).await?;
+        if row.state == "published" {
+            return Err(Error::conflict("published-already", format!("transfer {id} was published before")));
+        }
+        let items = self.items(id).await?;
+        let now = self.clock().now();
+        let mut tx = self.db().write().await?;
+        approval::take(&mut tx, SUBJECT_KIND, &format!("transfer:{id}"), &row.digest, now).await?;
+        if !tx.crossing().set_transfer_state(id, "quarantined", "published", Some(now)).await? {
+            return Err(Error::conflict(
+                "transfer-state",
+                format!("transfer {id} is {} and cannot be published", row.state),
+            ));
+        }
+        let generations = self.commit_all(&mut tx, &row, &items, actor).await?;
+        let projects = self.create_projects(&mut tx, &items, actor).await?;
+        let detail = json!({ "header": row.header_sha256, "digest": row.digest, "generations": generations });
+        log(&mut tx, actor, "transfer.publish", &format!("transfer:{id}"), detail, now).await?;
+        // The objects come in before the switch, the references after it: a reader of the project
+        // sees the old history or the new one.
+        tx.commit().await?;
+        self.set_references(&projects).await?;
+        Ok(Published { id, generations, projects: projects.into_iter().map(|p| p.path).collect() })
+    }
+
+    /// Sets again the references of published transfers, in case a crash came between the switch
+    /// and them. Called when the site starts; doing it twice changes nothing.
+    ///
+    /// # Errors
+    /// `Internal` when the database or git fails.
+    pub async fn resume(&self) -> Result<()> {
+        let recent = self.db().read().await?.crossing().transfers(i64::MAX, 1).await?;
+        let Some(row) = recent.into_iter().find(|r| r.direction == "received" && r.state == "published")
+        else {
+            return Ok(());
+        };
+        let mut parts = Vec::new();
+        let mut tx = self.db().read().await?;
+        for item in self.items(row.id).await?.into_iter().filter(|i| i.kind == "git") {
+            if let Some(project) = self.0.projects.find(&mut tx, &item.repository).await?
+                && self.0.git.list_refs(project).await?.is_empty()
+            {
+                parts.push(GitPart::new(project, &item)?);
+            }
+        }
+        drop(tx);
+        self.set_references(&parts).await
+    }
+
+    pub(crate) async fn items(&self, id: TransferId) -> Result<Vec<TransferItemRow>> {
+        let mut tx = self.db().read().await?;
+        let mut all: Vec<TransferItemRow> = Vec::new();
+        loop {
+            let page = tx.crossing().items(id, all.len() as u64, 1000).await?;
+            if page.is_empty() {
+                return Ok(all);
+            }
+            all.extend(page);
+        }
+    }
+
+    async fn commit_all(
+        &self,
+        tx: &mut Tx,
+        row: &TransferRow,
+        items: &[TransferItemRow],
+        actor: &str,
+    ) -> Result<Vec<(String, Option<u64>)>> {
+        let registry = &self.0.registry;
+        let name = format!("{}/{}", row.stream, row.seq);
+        let mut generations = Vec::new();
+        for (repository, format) in repositories(items) {
+            let place = match tx.registry().repository(&repository).await? {
+                Some(place) => place,
+                None => {
+                    let slug: RepositoryName = repository.parse().map_err(|e| {
+                        Error::verification("repository-name", "the transfer names an unusable repository")
+                            .with_source(e)
+                    })?;
+                    registry.create(tx, actor, &slug, &format, RepositoryKind::Mirror, &[]).await?
+                }
+            };
+            if place.format != format {
+                return Err(Error::conflict(
+                    "repository-format",
+                    format!(
+                        "`{repository}` is a {} repository here and a {format} repository in the transfer",
+                        place.format
+                    ),
+                ));
+            }
+            let mut changes = Vec::new();
+            for item in items.iter().filter(|i| i.kind == "release" && i.repository == repository) {
+                let draft: Draft = serde_json::from_value(item.value["draft"].clone())
+                    .map_err(|e| Error::internal("a quarantined release", e))?;
+                changes.push(Change::Release(draft));
+            }
+            let commit = Commit { actor, cause: Cause::Transfer(&name) };
+            let done = registry.commit_in(tx, &place, &changes, commit).await?;
+            generations.push((repository, done.generation));
+        }
+        Ok(generations)
+    }
+
+    async fn create_projects(
+        &self,
+        tx: &mut Tx,
+        items: &[TransferItemRow],
+        actor: &str,
+    ) -> Result<Vec<GitPart>> {
+        let mut parts = Vec::new();
+        for item in items.iter().filter(|i| i.kind == "git") {
+            let project = match self.0.projects.find(tx, &item.repository).await? {
+                Some(project) => project,
+                None => self.0.projects.create(tx, &item.repository, actor).await?,
+            };
+            parts.push(GitPart::new(project, item)?);
+        }
+        Ok(parts)
+    }
+
+    async fn set_references(&self, parts: &[GitPart]) -> Result<()> {
+        for part in parts {
+            let folder = tempfile::tempdir().map_err(|e| Error::io("making room for a git bundle", e))?;
+            let file = folder.path().join("bundle");
+            let mut bundle = self.0.registry.blobs().file(&part.bundle).await?;
+            let copy = file.clone();
+            let copied = tokio::task::spawn_blocking(move || {
+                std::fs::File::create(copy).and_then(|mut out| std::io::copy(&mut bundle, &mut out))
+            });
+            copied
+                .await
+                .map_err(|e| Error::internal("copying a git bundle", e))?
+                .map_err(|e| Error::io("copying a git bundle", e))?;
+            self.0.git.unbundle(part.project, &file, &part.refs).await?;
+        }
+        Ok(())
+    }
+}
+
+struct GitPart {
+    project: ProjectId,
+    path: String,
+    refs: Vec<(String, Oid)>,
+    bundle: Sha256,
+}
+
+impl GitPart {
+    fn new(project: ProjectId, item: &TransferItemRow) -> Result<Self> {
+        let unreadable =
+            || Error::verification("claim", format!("the git part of `{}` cannot be read", item.repository));
+        let refs = item.value["refs"].as_object().ok_or_else(unreadable)?;
+        let mut parsed = Vec::new();
+        for (name, oid) in refs {
+            let oid: Oid = oid.as_str().ok_or_else(unreadable)?.parse().map_err(|_| unreadable())?;
+            parsed.push((name.clone(), oid));
+        }
+        let bundle = item.value["bundle"].as_str().and_then(|t| t.parse().ok()).ok_or_else(unreadable)?;
+        Ok(Self { project, path: item.repository.clone(), refs: parsed, bundle })
+    }
+}
+
+fn nothing_to_approve(row: &TransferRow) -> Error {
+    Error::conflict(
+        "nothing-to-approve",
+        format!("transfer {} is {}: there is nothing to approve", row.id, row.state),
+    )
+}

@@ -1,0 +1,117 @@
+//! Recordings of builds.
+
+use axum::{
+    Extension, Json, Router,
+    extract::{Path, State},
+    routing::{get, post},
+};
+use cofferdam_access::{Action, Principal};
+use cofferdam_store::RecordingRow;
+use cofferdam_types::{Error, RecordingId};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Answer, Body, value};
+use crate::{Site, auth::may};
+
+pub(super) fn routes() -> Router<Site> {
+    Router::new()
+        .route("/api/v1/recordings", get(list).post(start))
+        .route("/api/v1/recordings/{id}", get(show))
+        .route("/api/v1/recordings/{id}/collection", get(collection))
+        .route("/api/v1/recordings/{id}/end", post(end))
+        .route("/api/v1/recordings/{id}/rehearsed", post(rehearsed))
+}
+
+fn row(r: &RecordingRow) -> Value {
+    json!({
+        "id": r.id, "name": r.name, "command": r.command, "actor": r.actor, "state": r.state, "started": r.started,
+        "ended": r.ended, "exit_code": r.exit_code, "rehearsed": r.rehearsed,
+        "rehearsal_exit_code": r.rehearsal_exit_code,
+    })
+}
+
+async fn list(State(site): State<Site>, Extension(principal): Extension<Principal>) -> Answer {
+    may(&site, &principal, Action::TransferRead)?;
+    let all = site.registry.db().read().await?.crossing().recordings(i64::MAX, 100).await?;
+    Ok(Json(json!({ "recordings": all.iter().map(row).collect::<Vec<_>>() })))
+}
+
+#[derive(Deserialize)]
+struct Start {
+    name: String,
+    command: String,
+}
+
+async fn start(
+    State(site): State<Site>,
+    Extension(principal): Extension<Principal>,
+    Body(body): Body<Start>,
+) -> Answer {
+    may(&site, &principal, Action::Record)?;
+    if !site.connected {
+        return Err(Error::conflict("isolated", "an isolated site has no upstream to record from")
+            .hint("record on the connected site, and bring it in with a transfer")
+            .into());
+    }
+    let started = site.crossing.start_recording(&body.name, &body.command, &principal.actor()).await?;
+    Ok(Json(json!({
+        "id": started.id, "record_token": started.record.expose(), "replay_token": started.replay.expose(),
+    })))
+}
+
+/// A recording by number, or the newest of a name.
+async fn find(site: &Site, text: &str) -> Result<RecordingRow, Error> {
+    if let Ok(id) = text.parse::<RecordingId>() {
+        return site.crossing.recording(id).await;
+    }
+    let found = site.registry.db().read().await?.crossing().recording_by_name(text).await?;
+    found.ok_or_else(|| Error::not_found(format!("there is no recording `{text}`")))
+}
+
+async fn show(
+    State(site): State<Site>,
+    Extension(principal): Extension<Principal>,
+    Path(id): Path<String>,
+) -> Answer {
+    may(&site, &principal, Action::TransferRead)?;
+    Ok(Json(row(&find(&site, &id).await?)))
+}
+
+async fn collection(
+    State(site): State<Site>,
+    Extension(principal): Extension<Principal>,
+    Path(id): Path<String>,
+) -> Answer {
+    may(&site, &principal, Action::TransferRead)?;
+    let found = find(&site, &id).await?;
+    value(&site.crossing.collection(found.id).await?)
+}
+
+#[derive(Deserialize)]
+struct End {
+    exit_code: i64,
+}
+
+async fn end(
+    State(site): State<Site>,
+    Extension(principal): Extension<Principal>,
+    Path(id): Path<String>,
+    Body(body): Body<End>,
+) -> Answer {
+    may(&site, &principal, Action::Record)?;
+    let found = find(&site, &id).await?;
+    let collection = site.crossing.end_recording(found.id, body.exit_code, &principal.actor()).await?;
+    value(&collection)
+}
+
+async fn rehearsed(
+    State(site): State<Site>,
+    Extension(principal): Extension<Principal>,
+    Path(id): Path<String>,
+    Body(body): Body<End>,
+) -> Answer {
+    may(&site, &principal, Action::Record)?;
+    let found = find(&site, &id).await?;
+    value(&site.crossing.end_rehearsal(found.id, body.exit_code, &principal.actor()).await?)
+}
