@@ -1,0 +1,173 @@
+//! Composition: what a site is made of, put together here and nowhere else.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use cofferdam_access::Access;
+use cofferdam_blobs::{Blobs, LocalBlobs};
+use cofferdam_crossing::{Crossing, CrossingParts};
+use cofferdam_forge::{Forge, ForgeParts};
+use cofferdam_format_kit::{Format, RepositoryKind, Upstream};
+use cofferdam_git::{GitBinary, GitService};
+use cofferdam_http::{Site, SiteState};
+use cofferdam_registry::{Registry, RegistryParts};
+use cofferdam_store::Db;
+use cofferdam_trust::SigningKey;
+use cofferdam_types::{Clock, Error, Result, time::SystemClock};
+use cofferdam_upstream::{HttpUpstream, Options, Override};
+
+use crate::{
+    config::{Config, Role},
+    home::Home,
+    projects::ForgeProjects,
+};
+
+/// Every package format of this program. A new one is one line here.
+pub fn formats() -> Vec<Arc<dyn Format>> {
+    vec![
+        Arc::new(cofferdam_format_cargo::Cargo),
+        Arc::new(cofferdam_format_generic::Generic),
+        Arc::new(cofferdam_format_npm::Npm),
+        Arc::new(cofferdam_format_pypi::PyPi),
+    ]
+}
+
+/// A site's parts, opened.
+pub struct Opened {
+    /// What the edge serves.
+    pub site: Site,
+    /// The database, to close it at the end.
+    pub db: Db,
+    /// The site's key.
+    pub key: Arc<SigningKey>,
+    /// Projects, pipelines, jobs.
+    pub forge: Forge,
+    /// Recordings and transfers.
+    pub crossing: Crossing,
+    /// People and tokens.
+    pub access: Access,
+}
+
+/// Opens the database of a state folder.
+///
+/// # Errors
+/// `Unavailable` when PostgreSQL is away; `Conflict` when it is of another version.
+pub async fn database(home: &Home, config: &Config) -> Result<Db> {
+    if config.database.url.is_empty() {
+        Db::open_sqlite(&home.database()).await
+    } else {
+        Db::open_postgres(&config.database.url).await
+    }
+}
+
+/// Opens everything of a site.
+///
+/// # Errors
+/// What is missing or broken, by name.
+pub async fn open(home: &Home, config: &Config) -> Result<Opened> {
+    let db = database(home, config).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let blobs: Arc<dyn Blobs> = Arc::new(LocalBlobs::open(&home.blobs())?);
+    let key = Arc::new(home.key()?);
+    let upstreams = match config.role {
+        Role::Connected => upstreams(config).await?,
+        Role::Isolated => BTreeMap::new(),
+    };
+    let registry = Registry::new(RegistryParts {
+        db: db.clone(),
+        blobs: Arc::clone(&blobs),
+        formats: formats(),
+        upstreams,
+        clock: Arc::clone(&clock),
+        public_url: config.public_url.clone(),
+    });
+    let access = Access::new(db.clone(), Arc::clone(&clock));
+    let git: Arc<dyn GitService> = Arc::new(GitBinary::open(&home.git()).await?);
+    let forge = Forge::new(ForgeParts {
+        db: db.clone(),
+        blobs,
+        git: Arc::clone(&git),
+        clock: Arc::clone(&clock),
+        registry: registry.clone(),
+        key: Arc::clone(&key),
+        site: config.name.clone(),
+        job_repositories: default_groups(),
+    });
+    let crossing = Crossing::new(CrossingParts {
+        site: config.name.clone(),
+        registry: registry.clone(),
+        access: access.clone(),
+        projects: Arc::new(ForgeProjects { git: Arc::clone(&git), clock: Arc::clone(&clock) }),
+        git,
+        key: Arc::clone(&key),
+        tool: concat!("cofferdam ", env!("CARGO_PKG_VERSION")).to_owned(),
+    });
+    let site = Site::new(SiteState {
+        name: config.name.clone(),
+        connected: config.role == Role::Connected,
+        registry,
+        crossing: crossing.clone(),
+        key: key.verifying_key(),
+        forge: forge.clone(),
+        access: access.clone(),
+        anonymous_read: config.access.anonymous_read,
+        clock,
+    });
+    Ok(Opened { site, db, key, forge, crossing, access })
+}
+
+/// The repositories of every new site: for each format a hosted one, a mirror, and a group of both
+/// in which ours come first.
+fn default_groups() -> Vec<(String, String)> {
+    formats().iter().map(|f| (f.name().to_owned(), f.name().to_owned())).collect()
+}
+
+/// Creates the repositories of a new site.
+///
+/// # Errors
+/// `Internal` when the database fails.
+pub async fn create_repositories(registry: &Registry) -> Result<()> {
+    let mut tx = registry.db().write().await?;
+    let name = |text: String| text.parse().map_err(|e| Error::internal("a repository's name", e));
+    for format in formats() {
+        let format = format.name();
+        let (local, mirror) = (name(format!("{format}-local"))?, name(format!("{format}-mirror"))?);
+        registry.create(&mut tx, "system", &local, format, RepositoryKind::Hosted, &[]).await?;
+        registry.create(&mut tx, "system", &mirror, format, RepositoryKind::Mirror, &[]).await?;
+        let group = name(format.to_owned())?;
+        registry.create(&mut tx, "system", &group, format, RepositoryKind::Group, &[local, mirror]).await?;
+    }
+    tx.commit().await
+}
+
+/// The upstreams of a connected site: from the configuration, else from the person's own clients.
+async fn upstreams(config: &Config) -> Result<BTreeMap<&'static str, Arc<dyn Upstream>>> {
+    let overrides: Vec<Override> = config
+        .upstream
+        .iter()
+        .map(|(format, u)| Override {
+            format: format.clone(),
+            root: u.url.clone(),
+            credentials: None,
+            ca_bundle: None,
+        })
+        .collect();
+    let found = tokio::task::spawn_blocking(move || {
+        let home = std::env::var_os("HOME").unwrap_or_default();
+        cofferdam_upstream::discover(&|n| std::env::var(n).ok(), Path::new(&home), Path::new("/"), &overrides)
+    })
+    .await
+    .map_err(|e| Error::internal("looking for upstreams", e))?;
+    for warning in &found.warnings {
+        tracing::warn!("{warning}");
+    }
+    for (client, error) in &found.errors {
+        tracing::warn!("no upstream for {client}: {}; {}", error.message(), error.advice().unwrap_or(""));
+    }
+    let mut out: BTreeMap<&'static str, Arc<dyn Upstream>> = BTreeMap::new();
+    for one in found.found {
+        tracing::info!("upstream of {}: as in {}", one.format, one.source);
+        let format = one.format;
+        out.insert(format, Arc::new(HttpUpstream::new(one, &Options::default())?));
+    }
+    Ok(out)
+}
