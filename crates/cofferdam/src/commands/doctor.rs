@@ -41,7 +41,7 @@ pub fn checks() -> Vec<Check> {
             name: format!("sandbox: {}", c.name),
             ok: c.ok,
             detail: c.detail.to_string(),
-            remedy: c.remedy.to_string(),
+            remedy: c.remedy.unwrap_or_default(),
             required: c.required,
         })
         .collect();
