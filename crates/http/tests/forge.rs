@@ -51,11 +51,9 @@ async fn a_push_travels_through_a_runner_to_a_signed_artifact() {
 
     assert_eq!(job.steps[0].script, ["make"]);
     assert_eq!((job.artifacts[0].paths[0].as_str(), job.artifacts[0].expire_in.as_str()), ("out/", "1 week"));
-    assert!(
-        job.variables.iter().any(|v| v.key == "GREETING" && v.value == "hello tool"),
-        "{:?}",
-        job.variables
-    );
+    // What refers to a predefined variable is put together by the runner, which knows them all.
+    let greeting = job.variables.iter().find(|v| v.key == "GREETING").unwrap();
+    assert_eq!((greeting.value.as_str(), greeting.raw), ("hello $CI_PROJECT_NAME", false));
 
     // The job's token clones what the job needs, and cannot push.
     site.git(&["init", "-q", "build"]).await;
@@ -127,7 +125,8 @@ async fn a_wrong_pipeline_file_is_told_with_its_place() {
 
     // Only branches and tags are people's; an annotated tag makes a pipeline of its commit.
     let ours = site.try_git(&["-C", "work", "push", "-q", &url, "main:refs/pipelines/99"]).await;
-    assert!(ours.unwrap_err().contains("neither a branch nor a tag"));
+    let ours = ours.unwrap_err();
+    assert!(ours.contains("only branches"), "{ours}");
     site.write("work/.gitlab-ci.yml", "release:\n  script: make\n  rules: [{ if: $CI_COMMIT_TAG }]\n");
     site.git(&["-C", "work", "commit", "-q", "-a", "-m", "second"]).await;
     site.git(&["-C", "work", "tag", "-a", "v1", "-m", "one"]).await;
