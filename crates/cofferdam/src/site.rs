@@ -177,5 +177,7 @@ async fn upstreams(config: &Config) -> Result<BTreeMap<&'static str, Arc<dyn Ups
 struct NotYet;
 #[async_trait::async_trait]
 impl cofferdam_forge::Planner for NotYet {
-    async fn plan(&self, _: &cofferdam_forge::Wanted<'_>) -> Result<Option<cofferdam_forge::Planned>> { Ok(None) }
+    async fn plan(&self, _: &cofferdam_forge::Wanted<'_>) -> Result<Option<cofferdam_forge::Planned>> {
+        Ok(None)
+    }
 }
