@@ -19,7 +19,8 @@ pub struct ForgeProjects {
 }
 
 fn split(path: &str) -> Result<(Slug, Slug)> {
-    let wrong = || Error::invalid("project-path", format!("`{path}` is not a project path: `<group>/<name>`"));
+    let wrong =
+        || Error::invalid("project-path", format!("`{path}` is not a project path: `<group>/<name>`"));
     let (group, name) = path.split_once('/').ok_or_else(wrong)?;
     Ok((group.parse().map_err(|_| wrong())?, name.parse().map_err(|_| wrong())?))
 }

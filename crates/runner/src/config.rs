@@ -9,13 +9,12 @@ use std::time::Duration;
 use cofferdam_sandbox::{Mount, SiteDoor};
 use cofferdam_types::Secret;
 use cofferdam_types::time::SharedClock;
-use url::Url;
 
 /// Everything a runner needs to know.
 #[derive(Clone)]
 pub struct RunnerConfig {
     /// The site as the runner reaches it, e.g. `http://127.0.0.1:8929`. Plain `http` only on loopback.
-    pub url: Url,
+    pub url: String,
     /// The runner's authentication token.
     pub token: Secret<String>,
     /// The name that job logs show.
@@ -24,15 +23,16 @@ pub struct RunnerConfig {
     pub concurrency: usize,
     /// The folder that holds the folders of running jobs. Created, for this user alone, and hidden from jobs.
     pub work_dir: PathBuf,
-    /// How a job reaches the site: each door listens inside at the address of the site's public URL,
-    /// so that the URLs in the job's variables hold there. Empty means no network at all.
-    pub doors: Vec<SiteDoor>,
+    /// How a job reaches the site: the door listens inside at the address of the site's public URL, so
+    /// that the URLs in the job's variables hold there. `None` means no network at all.
+    pub site_door: Option<SiteDoor>,
     /// Folders of the host that jobs see, e.g. toolchains.
-    pub toolchain_mounts: Vec<Mount>,
+    pub mounts: Vec<Mount>,
     /// Folders and files of the host that jobs must not see, e.g. homes and the site's state folder.
     pub hide: Vec<PathBuf>,
-    /// `PATH` for jobs, as seen inside.
-    pub host_path: String,
+    /// What the machine's tools need in the environment, e.g. `PATH`, as seen inside. The job's own
+    /// variables win over it.
+    pub env: Vec<(String, String)>,
     /// Bounds for every job.
     pub limits: JobLimits,
     /// How long a silent job waits before it tells the site that it is alive and hears whether it was
@@ -46,17 +46,17 @@ pub struct RunnerConfig {
 
 impl RunnerConfig {
     /// A runner with one job at a time, a sealed network and nothing but the host's own programs.
-    pub fn new(url: Url, token: Secret<String>, work_dir: PathBuf, clock: SharedClock) -> Self {
+    pub fn new(url: impl Into<String>, token: Secret<String>, work_dir: PathBuf, clock: SharedClock) -> Self {
         Self {
-            url,
+            url: url.into(),
             token,
             name: "cofferdam".to_owned(),
             concurrency: 1,
             work_dir,
-            doors: Vec::new(),
-            toolchain_mounts: Vec::new(),
+            site_door: None,
+            mounts: Vec::new(),
             hide: Vec::new(),
-            host_path: "/usr/local/bin:/usr/bin:/bin".to_owned(),
+            env: Vec::new(),
             limits: JobLimits::default(),
             heartbeat: Duration::from_secs(30),
             keep_folders: false,
@@ -68,7 +68,7 @@ impl RunnerConfig {
 impl fmt::Debug for RunnerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RunnerConfig")
-            .field("url", &self.url.as_str())
+            .field("url", &self.url)
             .field("name", &self.name)
             .field("concurrency", &self.concurrency)
             .field("work_dir", &self.work_dir)

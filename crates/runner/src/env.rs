@@ -16,7 +16,7 @@ pub const HOME_FILES: &str = "COFFERDAM_HOME_FILES";
 /// Where all projects are, inside.
 pub const BUILDS: &str = "/builds";
 /// The job's home, inside.
-pub const HOME: &str = "/home/build";
+pub const HOME: &str = "/build/home";
 /// More bytes of variables than this cannot be handed to a process by the kernel.
 const MAX_BYTES: usize = 1 << 20;
 
@@ -35,25 +35,29 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Works out the environment of `job`. `path` is the `PATH` for programs.
+    /// Works out the environment of `job`. `host` is what the machine's tools need, e.g. `PATH`; the
+    /// job's variables win over it.
     ///
     /// # Errors
     /// `Invalid` for a variable that cannot be one, `TooLarge` for more than 1 MiB.
-    pub fn new(job: &Job, path: &str) -> Result<Self> {
+    pub fn new(job: &Job, host: &[(String, String)]) -> Result<Self> {
         let project_dir = format!("{BUILDS}/{}", project_path(job));
         let mut all: BTreeMap<&str, (&str, Option<&Variable>)> = BTreeMap::from([
-            ("HOME", (HOME, None)),
-            ("PATH", (path, None)),
+            ("PATH", ("/usr/local/bin:/usr/bin:/bin", None)),
             ("USER", ("build", None)),
             ("LOGNAME", ("build", None)),
             ("SHELL", ("/bin/sh", None)),
             ("LANG", ("C.UTF-8", None)),
         ]);
+        all.extend(host.iter().map(|(name, value)| (name.as_str(), (value.as_str(), None))));
+        // A home of the host does not exist inside.
+        all.insert("HOME", (HOME, None));
         for variable in &job.variables {
             check(variable)?;
             all.insert(&variable.key, (&variable.value, Some(variable)));
         }
-        let home_files = all.remove(HOME_FILES).map(|(value, _)| value.to_owned());
+        let home_files =
+            all.remove(HOME_FILES).map(|(value, _)| value.to_owned()).filter(|value| !value.is_empty());
         all.insert("CI_BUILDS_DIR", (BUILDS, None));
         all.insert("CI_PROJECT_DIR", (&project_dir, None));
         let mut values = BTreeMap::new();
@@ -178,7 +182,8 @@ mod tests {
     fn environment(variables: serde_json::Value) -> Environment {
         let job = json!({ "id": 1, "token": "job-token", "variables": variables,
             "job_info": { "project_full_path": "group/../tools;x" } });
-        Environment::new(&serde_json::from_value(job).unwrap(), "/bin").unwrap()
+        let host = [("HOME".to_owned(), "/root".to_owned()), ("TOOLS".to_owned(), "/tools".to_owned())];
+        Environment::new(&serde_json::from_value(job).unwrap(), &host).unwrap()
     }
 
     #[test]
@@ -191,7 +196,7 @@ mod tests {
         ]));
         assert_eq!(env.get("B"), Some("new-new-$A--/builds/group/tools_x"));
         assert_eq!(env.get("RAW"), Some("$A"));
-        assert_eq!(env.get("HOME"), Some(HOME));
+        assert_eq!((env.get("HOME"), env.get("TOOLS")), (Some(HOME), Some("/tools")));
     }
 
     #[test]

@@ -203,7 +203,7 @@ mod tests {
             { "key": "CI_PROJECT_PATH", "value": "group/tool" },
             { "key": "KEY", "value": "k", "file": true },
         ]});
-        Environment::new(&serde_json::from_value(job).unwrap(), "/bin").unwrap()
+        Environment::new(&serde_json::from_value(job).unwrap(), &[]).unwrap()
     }
 
     #[test]

@@ -100,7 +100,7 @@ async fn in_folder(
     folder: &JobFolder,
     shutdown: CancellationToken,
 ) -> Result<()> {
-    let env = Environment::new(job, &config.host_path);
+    let env = Environment::new(job, &config.env);
     let mut masked = env.as_ref().map(|env| env.masked.clone()).unwrap_or_default();
     masked.extend([job.token.clone(), config.token.expose().clone()]);
     let path = folder.path("out").join("log");
@@ -308,7 +308,7 @@ impl Work<'_> {
         let mut spec = SandboxSpec::new(script::command(path));
         spec.env = env;
         spec.workdir = crate::env::BUILDS.into();
-        spec.mounts = self.config.toolchain_mounts.clone();
+        spec.mounts = self.config.mounts.clone();
         spec.mounts.extend(self.folder.mounts());
         spec.hide = self.config.hide.clone();
         spec.hide.push(self.config.work_dir.clone());
@@ -321,8 +321,8 @@ impl Work<'_> {
             max_memory: limits.memory,
             max_file_size: Some(limits.file_size),
         };
-        if !self.config.doors.is_empty() {
-            spec.network = Network::Site(self.config.doors.clone());
+        if let Some(door) = &self.config.site_door {
+            spec.network = Network::Site(vec![door.clone()]);
         }
         let mut running = Sandbox::spawn(spec).await?;
         self.pump(&mut running).await?;

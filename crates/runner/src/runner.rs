@@ -10,6 +10,7 @@ use cofferdam_types::{Error, Result};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use crate::client::Coordinator;
 use crate::config::RunnerConfig;
@@ -30,7 +31,8 @@ impl Runner {
     /// # Errors
     /// `Invalid` for a URL over which a token must not travel, otherwise those of the file system.
     pub fn new(config: RunnerConfig) -> Result<Self> {
-        let coordinator = Coordinator::new(&config.url, config.token.clone(), config.name.clone())?;
+        let coordinator =
+            Coordinator::new(&address(&config.url)?, config.token.clone(), config.name.clone())?;
         folder::prepare(&config.work_dir)?;
         let mut config = config;
         config.work_dir = config.work_dir.canonicalize().map_err(|e| {
@@ -52,6 +54,13 @@ impl Runner {
         }
         while loops.join_next().await.is_some() {}
     }
+}
+
+fn address(text: &str) -> Result<Url> {
+    Url::parse(text).map_err(|e| {
+        Error::invalid("runner-url", format!("{text:?} is no address of a site: {e}"))
+            .hint("give it as http://127.0.0.1:PORT or https://HOST")
+    })
 }
 
 async fn one_after_the_other(

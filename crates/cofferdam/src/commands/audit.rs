@@ -40,9 +40,18 @@ pub async fn run(context: &Context, action: AuditAction) -> Result<()> {
             let value: Vec<Value> = rows.iter().filter_map(|r| serde_json::from_str(&r.body).ok()).collect();
             output::show(&json!({ "entries": value }), context.json, |_| {
                 let cells = |r: &cofferdam_store::AuditEntryRow| {
-                    vec![r.index.to_string(), r.at.to_string(), r.actor.clone(), r.action.clone(), r.target.clone()]
+                    vec![
+                        r.index.to_string(),
+                        r.at.to_string(),
+                        r.actor.clone(),
+                        r.action.clone(),
+                        r.target.clone(),
+                    ]
                 };
-                output::table(&["index", "at", "who", "what", "to what"], &rows.iter().map(cells).collect::<Vec<_>>())
+                output::table(
+                    &["index", "at", "who", "what", "to what"],
+                    &rows.iter().map(cells).collect::<Vec<_>>(),
+                )
             });
         }
     }
@@ -130,12 +139,14 @@ fn verify_file(file: &Path, key: &NoteKey) -> Result<Report> {
     let failed = |e| Error::io(format!("reading {}", file.display()), e);
     let broken = || Error::verification("audit-export", format!("{} is not an audit export", file.display()));
     let mut lines = BufReader::new(std::fs::File::open(file).map_err(failed)?).lines();
-    let head: Value = serde_json::from_str(&lines.next().ok_or_else(broken)?.map_err(failed)?).map_err(|_| broken())?;
+    let head: Value =
+        serde_json::from_str(&lines.next().ok_or_else(broken)?.map_err(failed)?).map_err(|_| broken())?;
     let notes: Vec<String> = serde_json::from_value(head["checkpoints"].clone()).map_err(|_| broken())?;
     let mut verifier = Verifier::new(key.name(), &texts(&notes, key)?)?;
     for line in lines {
         let value: Value = serde_json::from_str(&line.map_err(failed)?).map_err(|_| broken())?;
-        let (index, body) = (value["index"].as_u64().ok_or_else(broken)?, value["body"].as_str().ok_or_else(broken)?);
+        let (index, body) =
+            (value["index"].as_u64().ok_or_else(broken)?, value["body"].as_str().ok_or_else(broken)?);
         verifier.entry(index, body)?;
     }
     verifier.finish()

@@ -41,7 +41,7 @@ pub fn checks() -> Vec<Check> {
             name: format!("sandbox: {}", c.name),
             ok: c.ok,
             detail: c.detail.to_string(),
-            remedy: c.remedy.to_string(),
+            remedy: c.remedy.unwrap_or_default(),
             required: c.required,
         })
         .collect();
@@ -72,7 +72,13 @@ pub fn run(context: &Context) -> Result<ExitCode> {
     output::show(&json!({ "checks": value }), context.json, |_| {
         let mut text = String::new();
         for check in &checks {
-            let mark = if check.ok { "ok     " } else if check.required { "MISSING" } else { "absent " };
+            let mark = if check.ok {
+                "ok     "
+            } else if check.required {
+                "MISSING"
+            } else {
+                "absent "
+            };
             text.push_str(&format!("{mark}  {:<32} {}\n", check.name, check.detail));
             if !check.ok && !check.remedy.is_empty() {
                 text.push_str(&format!("         {:<32} {}\n", "", check.remedy));

@@ -131,7 +131,8 @@ pub async fn record(context: &Context, arguments: &RecordArgs) -> Result<ExitCod
     let token = started["record_token"].as_str().unwrap_or_default();
     let outcome = run(&client, token, &place, &arguments.command).await?;
     let code = code_of(&outcome.status);
-    let collection = client.post(&format!("/api/v1/recordings/{id}/end"), &json!({ "exit_code": code })).await?;
+    let collection =
+        client.post(&format!("/api/v1/recordings/{id}/end"), &json!({ "exit_code": code })).await?;
     let (files, bytes) = totals(&collection);
     let value = json!({
         "id": id, "name": arguments.name, "exit_code": code, "seconds": outcome.duration.as_secs_f64(),
@@ -159,8 +160,12 @@ pub async fn rehearse(context: &Context, name: &str, keep: Option<&Path>) -> Res
     let client = context.client()?;
     let known = recall(context, name)?;
     let folder = PathBuf::from(known["folder"].as_str().unwrap_or("."));
-    let command: Vec<String> =
-        known["command"].as_array().into_iter().flatten().filter_map(|c| c.as_str().map(str::to_owned)).collect();
+    let command: Vec<String> = known["command"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|c| c.as_str().map(str::to_owned))
+        .collect();
     let place = Workplace::of(&folder)?;
     let token = known["replay_token"].as_str().unwrap_or_default();
     let outcome = run(&client, token, &place, &command).await?;
@@ -205,14 +210,22 @@ pub async fn collect(context: &Context, name: &str) -> Result<()> {
 }
 
 fn totals(collection: &Value) -> (usize, u64) {
-    let files = collection["items"].as_array().into_iter().flatten().flat_map(|i| i["files"].as_array().into_iter().flatten());
+    let files = collection["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .flat_map(|i| i["files"].as_array().into_iter().flatten());
     files.fold((0, 0), |(n, bytes), f| (n + 1, bytes + f["size"].as_u64().unwrap_or(0)))
 }
 
 fn shell_words(command: &[String]) -> String {
     let quote = |word: &String| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
-        if !word.is_empty() && word.chars().all(plain) { word.clone() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+        if !word.is_empty() && word.chars().all(plain) {
+            word.clone()
+        } else {
+            format!("'{}'", word.replace('\'', "'\\''"))
+        }
     };
     command.iter().map(quote).collect::<Vec<_>>().join(" ")
 }
@@ -220,8 +233,14 @@ fn shell_words(command: &[String]) -> String {
 /// What a rehearsal needs to know of its recording stays with the person who made it, readable by
 /// them alone: the replay token is a secret.
 fn memory(context: &Context, name: &str) -> Result<PathBuf> {
-    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) || name.starts_with('.') {
-        return Err(Error::invalid("recording-name", format!("`{name}` is not a usable name: letters, digits, - _ .")));
+    if name.is_empty()
+        || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        || name.starts_with('.')
+    {
+        return Err(Error::invalid(
+            "recording-name",
+            format!("`{name}` is not a usable name: letters, digits, - _ ."),
+        ));
     }
     Ok(context.home()?.path().join("recordings").join(format!("{name}.json")))
 }
@@ -235,7 +254,13 @@ fn remember(context: &Context, name: &str, folder: &Path, command: &[String], st
         "id": started["id"], "replay_token": started["replay_token"], "folder": folder, "command": command,
     });
     std::fs::create_dir_all(path.parent().unwrap_or(&path)).map_err(failed)?;
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(failed)?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(failed)?;
     file.write_all(value.to_string().as_bytes()).map_err(failed)
 }
 

@@ -72,7 +72,8 @@ fn open_socket(config: &Config, arguments: &ServeArgs) -> Result<TcpListener> {
 /// A socket that whoever started us has opened.
 fn inherited(fd: i32) -> Result<TcpListener> {
     // Opening the descriptor's own entry would make a new socket; it has to be taken over as it is.
-    let duplicate = rustix::io::fcntl_dupfd_cloexec(borrowed(fd)?, 3).map_err(|e| Error::io("taking over the socket", e.into()))?;
+    let duplicate = rustix::io::fcntl_dupfd_cloexec(borrowed(fd)?, 3)
+        .map_err(|e| Error::io("taking over the socket", e.into()))?;
     Ok(TcpListener::from(duplicate))
 }
 
@@ -98,7 +99,8 @@ async fn serve(home: Home, config: Config, listeners: Vec<TcpListener>, argument
     let mut tasks = Vec::new();
     for listener in listeners {
         listener.set_nonblocking(true).map_err(|e| Error::io("opening the socket", e))?;
-        let listener = tokio::net::TcpListener::from_std(listener).map_err(|e| Error::io("opening the socket", e))?;
+        let listener =
+            tokio::net::TcpListener::from_std(listener).map_err(|e| Error::io("opening the socket", e))?;
         let routes = cofferdam_http::router(opened.site.clone());
         let stopped = stop.clone();
         tasks.push(tokio::spawn(async move {
@@ -211,15 +213,13 @@ async fn start_runner(
     // The runner is in the same network namespace as the site, which listens on the loopback there.
     let own = SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()));
     let runner = Runner::new(RunnerConfig {
-        url: format!("http://{own}"),
-        token,
         name: "built in".into(),
         concurrency: config.runner.concurrency,
-        work_dir: home.runner(),
-        site_door: door(own),
+        site_door: Some(door(own)),
         mounts: toolchain.mounts,
         hide: toolchain.hide,
         env: toolchain.env,
+        ..RunnerConfig::new(format!("http://{own}"), token, home.runner(), Arc::new(SystemClock))
     })?;
     Ok(tokio::spawn(async move { runner.run(stop).await }))
 }

@@ -108,7 +108,7 @@ fn a_token_does_not_travel_in_the_clear() {
         }
     }
     let config = cofferdam_runner::RunnerConfig::new(
-        "http://site.example/".parse().unwrap(),
+        "http://site.example/",
         cofferdam_types::Secret::new("t".into()),
         work.path().join("jobs"),
         std::sync::Arc::new(Never),

@@ -151,11 +151,11 @@ impl Site {
     }
 
     pub fn config(&self, work_dir: PathBuf) -> RunnerConfig {
-        let url = format!("http://{}", self.address).parse().unwrap();
+        let url = format!("http://{}", self.address);
         let mut config =
             RunnerConfig::new(url, Secret::new("glrt-runner-token".into()), work_dir, Arc::new(Noon));
-        config.doors = vec![SiteDoor { listen: self.address, to: Target::Tcp(self.address) }];
-        config.host_path = std::env::var("PATH").unwrap();
+        config.site_door = Some(SiteDoor { listen: self.address, to: Target::Tcp(self.address) });
+        config.env = vec![("PATH".to_owned(), std::env::var("PATH").unwrap())];
         config
     }
 
