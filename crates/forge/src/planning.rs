@@ -1,6 +1,9 @@
 //! From a commit to a plan, before any write transaction begins.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use cofferdam_git::GitService;
 use cofferdam_store::{PipelineRow, ProjectRow};
 use cofferdam_types::{Error, ProjectId, Result};
 
@@ -25,6 +28,21 @@ pub trait Sources: Send + Sync + 'static {
 
     /// Moves or makes a reference of ours.
     async fn update_ref(&self, project: ProjectId, reference: &str, sha: &str) -> Result<()>;
+}
+
+#[async_trait]
+impl Sources for Arc<dyn GitService> {
+    async fn init(&self, project: ProjectId, default_branch: &str) -> Result<()> {
+        self.as_ref().init(project, default_branch).await
+    }
+
+    async fn resolve(&self, project: ProjectId, reference: &str) -> Result<Option<String>> {
+        Ok(self.as_ref().resolve(project, reference).await?.map(|oid| oid.to_string()))
+    }
+
+    async fn update_ref(&self, project: ProjectId, reference: &str, sha: &str) -> Result<()> {
+        self.as_ref().update_ref(project, reference, &sha.parse()?).await
+    }
 }
 
 /// What turns a commit into jobs.

@@ -1,6 +1,10 @@
 //! What follows from a push: its event, its audit entry and its pipelines, in one transaction.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use cofferdam_audit::Entry;
+use cofferdam_git::{PushPolicy, RefUpdate};
 use cofferdam_store::{PipelineRow, ProjectRow};
 use cofferdam_types::Result;
 use serde::{Deserialize, Serialize};
@@ -80,4 +84,42 @@ impl Forge {
         self.bells().ring_queue();
         Ok(rows)
     }
+}
+
+/// The forge's half of one push.
+struct Policy {
+    forge: Forge,
+    project: ProjectRow,
+    actor: String,
+}
+
+impl Forge {
+    /// What decides about a push of `actor` to a project, and hears of what was moved.
+    #[must_use]
+    pub fn push_policy(&self, project: &ProjectRow, actor: &str) -> Arc<dyn PushPolicy> {
+        Arc::new(Policy { forge: self.clone(), project: project.clone(), actor: actor.to_owned() })
+    }
+}
+
+#[async_trait]
+impl PushPolicy for Policy {
+    async fn before(&self, updates: &[RefUpdate]) -> std::result::Result<(), String> {
+        self.forge.check_push(&moved(updates))
+    }
+
+    async fn after(&self, updates: &[RefUpdate]) {
+        if let Err(error) = self.forge.pushed(&self.project, &self.actor, &moved(updates)).await {
+            // The references have moved; nobody is left who could be told but the operator.
+            tracing::error!(project = self.project.path(), "recording a push: {}", error.internal_chain());
+        }
+    }
+}
+
+fn moved(updates: &[RefUpdate]) -> Vec<Moved> {
+    let one = |update: &RefUpdate| Moved {
+        reference: update.name.clone(),
+        before: update.old.to_string(),
+        after: update.new.to_string(),
+    };
+    updates.iter().map(one).collect()
 }

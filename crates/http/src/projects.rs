@@ -4,8 +4,8 @@ use std::convert::Infallible;
 
 use axum::{
     Extension, Json, Router,
-    extract::{Path, Query, Request, State},
-    http::{HeaderValue, StatusCode, header},
+    extract::{Path, Query, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{
         IntoResponse as _, Response,
         sse::{Event, KeepAlive, Sse},
@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Site,
+    api::Body,
     auth::may,
     body::{Asked, blob},
     problem::{self, Problem},
@@ -73,7 +74,7 @@ struct NewProject {
 async fn create(
     State(site): State<Site>,
     Extension(who): Who,
-    Json(new): Json<NewProject>,
+    Body(new): Body<NewProject>,
 ) -> Answer<(StatusCode, Json<Value>)> {
     may(&site, &who, Action::ProjectCreate)?;
     let row = site.forge.create_project(&who.actor(), &new.path).await?;
@@ -109,7 +110,7 @@ async fn run(
     State(site): State<Site>,
     Extension(who): Who,
     Path((group, name)): Path<(String, String)>,
-    Json(run): Json<Run>,
+    Body(run): Body<Run>,
 ) -> Answer<(StatusCode, Json<Value>)> {
     may(&site, &who, Action::PipelineRun)?;
     let project = site.forge.project(&format!("{group}/{name}")).await?;
@@ -188,20 +189,25 @@ fn follow(site: &Site, id: JobId, offset: u64) -> Response {
     Sse::new(pieces.chain(end).map(Ok::<_, Infallible>)).keep_alive(KeepAlive::default()).into_response()
 }
 
-async fn artifacts(State(site): State<Site>, Extension(who): Who, Path(id): Path<i64>, request: Request) -> Answer<Response> {
+async fn artifacts(
+    State(site): State<Site>,
+    Extension(who): Who,
+    Path(id): Path<i64>,
+    method: Method,
+    headers: HeaderMap,
+) -> Answer<Response> {
     may(&site, &who, Action::ProjectRead)?;
     let row = site.forge.archive(JobId(id)).await?;
-    Ok(attachment(&site, &request, &row).await?)
+    Ok(attachment(&site, &Asked { method: &method, headers: &headers }, &row).await?)
 }
 
 /// An artifact as a download: ranges, a strong ETag, never shown inside our pages.
 pub(crate) async fn attachment(
     site: &Site,
-    request: &Request,
+    asked: &Asked<'_>,
     row: &cofferdam_store::ArtifactRow,
 ) -> cofferdam_types::Result<Response> {
-    let asked = Asked { method: request.method(), headers: request.headers() };
-    let mut response = blob(&site.registry, &asked, &row.sha256, row.size).await?;
+    let mut response = blob(&site.registry, asked, &row.sha256, row.size).await?;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     let plain: String =
@@ -256,7 +262,7 @@ fn yes() -> bool {
 async fn register(
     State(site): State<Site>,
     Extension(who): Who,
-    Json(new): Json<NewRunner>,
+    Body(new): Body<NewRunner>,
 ) -> Answer<(StatusCode, Json<Value>)> {
     may(&site, &who, Action::RunnerManage)?;
     let (row, token) =

@@ -10,18 +10,22 @@ use axum::{
     Json, Router,
     body::{Body, Bytes},
     extract::{Path, Query, Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{any, get, patch, post, put},
 };
 use cofferdam_access::Principal;
 use cofferdam_forge::{JobEnd, MAX_LOG_PIECE, NewArtifact, Updated, keep_for};
+use cofferdam_runner_api::{
+    ContentRange, JOB_TOKEN_HEADER, JobRequest, JobState, RUNNER_TOKEN_HEADER, RangeError, RunnerDescription,
+    UpdateJob, VerifyAnswer, VerifyRequest,
+};
 use cofferdam_types::{Error, ErrorKind, JobId, Result, RunnerId};
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::{Site, problem, projects::attachment};
+use crate::{Site, body::Asked, problem, projects::attachment};
 
 /// How long a request for a job is held when there is none.
 const HOLD: Duration = Duration::from_secs(50);
@@ -70,63 +74,39 @@ async fn unknown() -> Response {
     (StatusCode::NOT_FOUND, Json(json!({ "message": "404 Not Found" }))).into_response()
 }
 
-/// What a runner says in every body; fields that we do not know are passed over.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Asking {
-    token: String,
-    info: Option<Value>,
-}
-
-/// How a job goes on or ended.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Update {
-    token: String,
-    state: String,
-    failure_reason: Option<String>,
-    exit_code: Option<i64>,
-    checksum: Option<String>,
-    output: Option<Output>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Output {
-    checksum: Option<String>,
-    bytesize: Option<u64>,
-}
-
 async fn verify(State(site): State<Site>, headers: HeaderMap, body: Body) -> Answer {
-    let asking: Asking = read(body).await?;
+    let asking: VerifyRequest = read(body).await?;
     let id = runner(&site, &headers, &asking.token).await?;
-    let info = asking.info.map(|info| info.to_string());
-    site.forge.runner_contact(id, info.as_deref()).await?;
-    let token = given(&headers, "runner-token", &asking.token);
-    Ok(Json(json!({ "id": id, "token": token, "token_expires_at": null })).into_response())
+    site.forge.runner_contact(id, Some(&said(&asking.info)?)).await?;
+    let token = given(&headers, RUNNER_TOKEN_HEADER, &asking.token);
+    Ok(Json(VerifyAnswer { id: id.0, token, token_expires_at: None }).into_response())
 }
 
 async fn request(State(site): State<Site>, headers: HeaderMap, body: Body) -> Answer {
-    let asking: Asking = read(body).await?;
+    let asking: JobRequest = read(body).await?;
     let id = runner(&site, &headers, &asking.token).await?;
-    let info = asking.info.map(|info| info.to_string());
-    Ok(match site.forge.request_job(id, info.as_deref(), HOLD).await? {
+    let info = said(&asking.info)?;
+    Ok(match site.forge.request_job(id, Some(&info), HOLD).await? {
         Some(job) => (StatusCode::CREATED, Json(job)).into_response(),
         None => StatusCode::NO_CONTENT.into_response(),
     })
 }
 
 async fn update(State(site): State<Site>, Path(id): Path<i64>, headers: HeaderMap, body: Body) -> Answer {
-    let update: Update = read(body).await?;
+    let update: UpdateJob = read(body).await?;
     let id = job(&site, &headers, &update.token, id).await?;
-    let output = update.output.unwrap_or_default();
-    let checksum = output.checksum.or(update.checksum);
     let end = JobEnd {
-        state: update.state,
+        state: match update.state {
+            JobState::Pending => "pending",
+            JobState::Running => "running",
+            JobState::Success => "success",
+            JobState::Failed => "failed",
+        }
+        .into(),
         failure_reason: update.failure_reason.filter(|reason| !reason.is_empty()),
-        exit_code: update.exit_code,
-        log_crc: checksum.as_deref().and_then(crc),
-        log_size: output.bytesize,
+        exit_code: update.exit_code.map(i64::from),
+        log_crc: update.output.as_ref().and_then(|output| crc(&output.checksum)),
+        log_size: update.output.as_ref().map(|output| output.bytesize),
     };
     let (status, state) = match site.forge.update_job(id, &end).await? {
         Updated::Done(state) => (StatusCode::OK, state),
@@ -147,27 +127,19 @@ async fn trace(State(site): State<Site>, Path(id): Path<i64>, headers: HeaderMap
     let id = job(&site, &headers, "", id).await?;
     let body = bytes(body, MAX_LOG_PIECE).await?;
     let range = headers.get(header::CONTENT_RANGE).and_then(|v| v.to_str().ok()).unwrap_or("");
-    let Some((first, last)) = content_range(range) else {
-        let text = format!("`{range}` is no Content-Range: <first>-<last> is expected");
-        return Err(Error::invalid("content-range", text).into());
-    };
+    let range: ContentRange =
+        range.parse().map_err(|e: RangeError| Error::invalid("content-range", e.to_string()))?;
     // A range of another length than the body is a piece that was cut on the way.
-    let whole = body.is_empty() || last.saturating_sub(first).saturating_add(1) == body.len() as u64;
-    let body = if whole { body } else { Bytes::new() };
+    let whole = range.fits(body.len() as u64);
+    let (first, body) = if whole { (range.first, body) } else { (u64::MAX, Bytes::new()) };
     let state = site.forge.append_log(id, first, body).await?;
-    let status = if state.accepted && whole { StatusCode::ACCEPTED } else { StatusCode::RANGE_NOT_SATISFIABLE };
+    let status = if state.accepted { StatusCode::ACCEPTED } else { StatusCode::RANGE_NOT_SATISFIABLE };
     let mut response = (status, Json(json!({ "message": status.to_string() }))).into_response();
     let headers = response.headers_mut();
     set(headers, "range", &format!("0-{}", state.size));
     set(headers, "job-status", &state.job_state);
     set(headers, "x-gitlab-trace-update-interval", "1");
     Ok(response)
-}
-
-/// `<first>-<last>`; older runners append `/<total>`.
-fn content_range(text: &str) -> Option<(u64, u64)> {
-    let (first, last) = text.split('/').next()?.split_once('-')?;
-    Some((first.trim().parse().ok()?, last.trim().parse().ok()?))
 }
 
 #[derive(Default, Deserialize)]
@@ -211,14 +183,19 @@ async fn upload(
     Err(wrong("the form has no part `file`".into()).into())
 }
 
-async fn download(State(site): State<Site>, Path(id): Path<i64>, request: Request) -> Answer {
-    let token = given(request.headers(), "job-token", "");
+async fn download(State(site): State<Site>, Path(id): Path<i64>, method: Method, headers: HeaderMap) -> Answer {
+    let token = given(&headers, JOB_TOKEN_HEADER, "");
     let asking = match site.access.by_token(&token).await? {
         Principal::Job(asking) => asking,
         other => return Err(not_yours(&other).into()),
     };
     let row = site.forge.artifact_for_job(asking, JobId(id)).await?;
-    Ok(attachment(&site, &request, &row).await?)
+    Ok(attachment(&site, &Asked { method: &method, headers: &headers }, &row).await?)
+}
+
+/// What a runner says about itself, as it is kept.
+fn said(info: &RunnerDescription) -> Result<String> {
+    serde_json::to_string(info).map_err(|e| Error::internal("a runner's description", e))
 }
 
 async fn read<T: serde::de::DeserializeOwned>(body: Body) -> Result<T> {
@@ -242,7 +219,7 @@ fn given(headers: &HeaderMap, header: &str, body: &str) -> String {
 }
 
 async fn runner(site: &Site, headers: &HeaderMap, body: &str) -> Result<RunnerId> {
-    match site.access.by_token(&given(headers, "runner-token", body)).await? {
+    match site.access.by_token(&given(headers, RUNNER_TOKEN_HEADER, body)).await? {
         Principal::Runner(id) => Ok(id),
         other => Err(not_yours(&other)),
     }
@@ -250,7 +227,7 @@ async fn runner(site: &Site, headers: &HeaderMap, body: &str) -> Result<RunnerId
 
 /// Only the job's own token, and only for that job.
 async fn job(site: &Site, headers: &HeaderMap, body: &str, id: i64) -> Result<JobId> {
-    match site.access.by_token(&given(headers, "job-token", body)).await? {
+    match site.access.by_token(&given(headers, JOB_TOKEN_HEADER, body)).await? {
         Principal::Job(own) if own == JobId(id) => Ok(own),
         other => Err(not_yours(&other)),
     }
@@ -271,10 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_and_checksums_are_read_as_runners_write_them() {
-        assert_eq!(content_range("0-99"), Some((0, 99)));
-        assert_eq!(content_range("5-9/10"), Some((5, 9)));
-        assert_eq!((content_range(""), content_range("bytes 0-1")), (None, None));
+    fn checksums_are_read_as_runners_write_them() {
         assert_eq!((crc("crc32:0000000a"), crc("0a")), (Some(10), None));
     }
 }
