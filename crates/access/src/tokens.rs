@@ -38,8 +38,10 @@ impl Access {
         let token = generate(PREFIX)?;
         let now = self.clock.now();
         let expires = new.lifetime.map(|l| now.plus(l));
-        let id =
-            tx.access().insert_token(&hash(token.expose()), new.name, new.owner, new.scopes, now, expires).await?;
+        let id = tx
+            .access()
+            .insert_token(&hash(token.expose()), new.name, new.owner, new.scopes, now, expires)
+            .await?;
         Ok((id, token))
     }
 

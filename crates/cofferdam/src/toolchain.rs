@@ -62,6 +62,11 @@ impl Toolchain {
                 env.push(("RUSTUP_HOME".into(), rustup.display().to_string()));
             }
         }
+        if let Some(real) = home.as_deref().and_then(pyenv_bin)
+            && let Some((_, path)) = env.iter_mut().find(|(n, _)| n == "PATH")
+        {
+            *path = format!("{}:{path}", real.display());
+        }
         // rustup must not try to fetch a toolchain: there is nowhere to fetch it from.
         env.push(("RUSTUP_AUTO_INSTALL".into(), "0".into()));
         let mounts = shown
@@ -71,6 +76,15 @@ impl Toolchain {
             .collect();
         Self { hide: hide.into_iter().collect(), mounts, env }
     }
+}
+
+/// pyenv's shims want to rewrite their own folder after every install, which is read-only inside:
+/// the interpreter that they stand for comes first on `PATH` instead.
+fn pyenv_bin(home: &Path) -> Option<PathBuf> {
+    let root = std::env::var_os("PYENV_ROOT").map_or_else(|| home.join(".pyenv"), PathBuf::from);
+    let named = std::env::var("PYENV_VERSION").or_else(|_| std::fs::read_to_string(root.join("version"))).ok()?;
+    let bin = root.join("versions").join(named.lines().next()?.trim()).join("bin");
+    bin.join("python3").exists().then_some(bin)
 }
 
 /// A command in a folder, with one door.

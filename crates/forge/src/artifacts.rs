@@ -34,7 +34,12 @@ impl Forge {
     /// # Errors
     /// `Forbidden` when the job is not running; `Invalid` for a name that is none; `TooLarge` over
     /// [`MAX_ARTIFACT`] or [`MAX_ARTIFACTS`]; what the storage says. No row is left in any of these.
-    pub async fn store_artifact(&self, job: JobId, new: NewArtifact, body: ByteStream) -> Result<ArtifactRow> {
+    pub async fn store_artifact(
+        &self,
+        job: JobId,
+        new: NewArtifact,
+        body: ByteStream,
+    ) -> Result<ArtifactRow> {
         check(&new)?;
         self.accepts_artifact(&mut self.db().read().await?, job, &new).await?;
         let digests = self.blobs().put(body, MAX_ARTIFACT).await?;
@@ -70,7 +75,10 @@ impl Forge {
     async fn accepts_artifact(&self, tx: &mut Tx, job: JobId, new: &NewArtifact) -> Result<()> {
         let row = job_row(tx, job).await?;
         if !words::accepts_log(&row.state) {
-            return Err(Error::forbidden("job-not-running", format!("job {job} is {}, not running", row.state)));
+            return Err(Error::forbidden(
+                "job-not-running",
+                format!("job {job} is {}, not running", row.state),
+            ));
         }
         let kept = tx.forge().artifacts(job).await?;
         let again = kept.iter().any(|a| a.kind == new.kind && a.name == new.name);
@@ -133,13 +141,17 @@ async fn archive(tx: &mut Tx, job: JobId) -> Result<ArtifactRow> {
 fn check(new: &NewArtifact) -> Result<()> {
     let wrong = |what: &str| Error::invalid("artifact", format!("an artifact {what}"));
     let name = &new.name;
-    if name.is_empty() || name.len() > 255 || name.contains(['/', '\\', '\0']) || name == ".." || name == "." {
+    if name.is_empty() || name.len() > 255 || name.contains(['/', '\\', '\0']) || name == ".." || name == "."
+    {
         return Err(wrong("needs a file name of at most 255 bytes, without folders"));
     }
     if !matches!(new.format.as_str(), "zip" | "gzip" | "raw" | "zipzstd" | "tarzstd") {
         return Err(wrong("is of format zip, gzip, raw, zipzstd or tarzstd"));
     }
-    if new.kind.is_empty() || new.kind.len() > 64 || !new.kind.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
+    if new.kind.is_empty()
+        || new.kind.len() > 64
+        || !new.kind.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+    {
         return Err(wrong("type is a word of GitLab's, such as `archive` or `junit`"));
     }
     Ok(())

@@ -58,8 +58,11 @@ impl Forge {
             words::SUCCESS => None,
             words::FAILED => Some(end.failure_reason.as_deref().unwrap_or("script_failure")),
             other => {
-                return Err(Error::invalid("job-state", format!("`{other}` is no state that a runner reports"))
-                    .hint("states are running, success and failed"));
+                return Err(Error::invalid(
+                    "job-state",
+                    format!("`{other}` is no state that a runner reports"),
+                )
+                .hint("states are running, success and failed"));
             }
         };
         let mut tx = self.db().write().await?;
@@ -110,7 +113,8 @@ impl Forge {
         tx.forge().step(row.id, &step).await?;
         tx.access().revoke_job_tokens(row.id, now).await?;
         let provenance = if state == words::SUCCESS { self.attest(tx, row, now).await? } else { None };
-        let detail = json!({ "state": state, "reason": failed, "exit_code": exit_code, "provenance": provenance });
+        let detail =
+            json!({ "state": state, "reason": failed, "exit_code": exit_code, "provenance": provenance });
         note(tx, now, actor, "job.end", row.id, detail).await?;
         if state == words::FAILED && machine::retries(row, failed.unwrap_or_default(), exit_code)? {
             self.try_again(tx, row, now).await?;
@@ -170,8 +174,11 @@ impl Forge {
         let mut tx = self.db().write().await?;
         let row = self.locked(&mut tx, id).await?;
         if !words::ended(&row.state) || row.superseded || row.state == "skipped" {
-            return Err(Error::conflict("job-not-ended", format!("job {id} cannot be run again: it is {}", row.state))
-                .hint("only the newest try of a job that has ended can be"));
+            return Err(Error::conflict(
+                "job-not-ended",
+                format!("job {id} cannot be run again: it is {}", row.state),
+            )
+            .hint("only the newest try of a job that has ended can be"));
         }
         let now = self.now();
         let new = self.try_again(&mut tx, &row, now).await?;
@@ -202,9 +209,14 @@ impl Forge {
         let mut tx = self.db().write().await?;
         let row = self.locked(&mut tx, id).await?;
         if row.state != "manual" {
-            return Err(Error::conflict("job-not-manual", format!("job {id} does not wait for anybody: it is {}", row.state)));
+            return Err(Error::conflict(
+                "job-not-manual",
+                format!("job {id} does not wait for anybody: it is {}", row.state),
+            ));
         }
-        tx.forge().step(id, &JobStep { state: words::PENDING, queued: Some(now), ..JobStep::default() }).await?;
+        tx.forge()
+            .step(id, &JobStep { state: words::PENDING, queued: Some(now), ..JobStep::default() })
+            .await?;
         note(&mut tx, now, actor, "job.play", id, json!({})).await?;
         self.settle(&mut tx, row.pipeline).await?;
         let row = job_row(&mut tx, id).await?;
@@ -255,7 +267,14 @@ fn not_running(row: &JobRow) -> Error {
     Error::forbidden("job-not-running", format!("job {} is {}, not running", row.id, row.state))
 }
 
-async fn note(tx: &mut Tx, at: Timestamp, actor: &str, action: &str, job: JobId, detail: Value) -> Result<()> {
+async fn note(
+    tx: &mut Tx,
+    at: Timestamp,
+    actor: &str,
+    action: &str,
+    job: JobId,
+    detail: Value,
+) -> Result<()> {
     let entry =
         Entry { at, actor: actor.into(), action: action.into(), target: format!("job:{job}"), detail };
     cofferdam_audit::append(tx, &entry).await.map(drop)

@@ -48,13 +48,19 @@ impl Forge {
         let mut tx = self.db().write().await?;
         let row = job_row(&mut tx, job).await?;
         if !words::accepts_log(&row.state) {
-            return Err(Error::forbidden("job-not-running", format!("job {job} is {}, not running", row.state)));
+            return Err(Error::forbidden(
+                "job-not-running",
+                format!("job {job} is {}, not running", row.state),
+            ));
         }
         let (size, crc) = tx.forge().lock_log(job, now).await?;
         let after = size + body.len() as u64;
         if after > MAX_LOG {
-            return Err(Error::forbidden("log-too-long", format!("the log of job {job} is over {MAX_LOG} bytes"))
-                .hint("write less to standard output; keep large texts as artifacts"));
+            return Err(Error::forbidden(
+                "log-too-long",
+                format!("the log of job {job} is over {MAX_LOG} bytes"),
+            )
+            .hint("write less to standard output; keep large texts as artifacts"));
         }
         let accepted = first == size;
         if accepted && !body.is_empty() {

@@ -65,7 +65,8 @@ pub(crate) fn advance(jobs: &[JobRow]) -> Result<Outcome> {
 
 fn node(row: &JobRow) -> Result<Node> {
     let plan = JobPlan::of(row)?;
-    let tolerated = plan.allow_failure || row.exit_code.is_some_and(|code| plan.allow_exit_codes.contains(&code));
+    let tolerated =
+        plan.allow_failure || row.exit_code.is_some_and(|code| plan.allow_exit_codes.contains(&code));
     Ok(Node { id: row.id, state: row.state.clone(), tolerated, plan })
 }
 

@@ -20,9 +20,17 @@ const TOKEN_USER: &str = "gitlab-ci-token";
 const DEPTH: u32 = 20;
 /// The reasons of failure that we know; a runner maps others to older ones.
 const REASONS: &[&str] = &[
-    "unknown_failure", "script_failure", "api_failure", "stuck_or_timeout_failure", "runner_system_failure",
-    "missing_dependency_failure", "runner_unsupported", "job_execution_timeout", "unmet_prerequisites",
-    "image_pull_failure", "runner_provisioning_timeout",
+    "unknown_failure",
+    "script_failure",
+    "api_failure",
+    "stuck_or_timeout_failure",
+    "runner_system_failure",
+    "missing_dependency_failure",
+    "runner_unsupported",
+    "job_execution_timeout",
+    "unmet_prerequisites",
+    "image_pull_failure",
+    "runner_provisioning_timeout",
 ];
 
 impl Forge {
@@ -114,7 +122,9 @@ fn git_info(site: &str, project: &ProjectRow, pipeline: &PipelineRow, token: &st
     let mut refspecs = vec![format!("+{kept}:{kept}")];
     let (name, tag) = (reference.name, reference.tag);
     match (depth, tag) {
-        (0, _) => refspecs.extend(["+refs/heads/*:refs/remotes/origin/*".into(), "+refs/tags/*:refs/tags/*".into()]),
+        (0, _) => {
+            refspecs.extend(["+refs/heads/*:refs/remotes/origin/*".into(), "+refs/tags/*:refs/tags/*".into()])
+        }
         (_, true) => refspecs.push(format!("+refs/tags/{name}:refs/tags/{name}")),
         (_, false) => refspecs.push(format!("+refs/heads/{name}:refs/remotes/origin/{name}")),
     }

@@ -17,12 +17,20 @@ impl Forge {
     /// # Errors
     /// `NotFound` when there is no such reference; `Invalid` when its commit has no pipeline file, or
     /// the file's rules leave no job.
-    pub async fn run_pipeline(&self, project: &ProjectRow, name: &str, source: &str, actor: &str) -> Result<PipelineRow> {
+    pub async fn run_pipeline(
+        &self,
+        project: &ProjectRow,
+        name: &str,
+        source: &str,
+        actor: &str,
+    ) -> Result<PipelineRow> {
         let (git_ref, sha) = self.find_ref(project, name).await?;
-        let wanted = Wanted { project, git_ref: &git_ref, sha: &sha, before: crate::planning::ZERO, source, actor };
+        let wanted =
+            Wanted { project, git_ref: &git_ref, sha: &sha, before: crate::planning::ZERO, source, actor };
         let nothing = || {
-            Error::invalid("no-pipeline", format!("`{name}` of {} makes no pipeline", project.path()))
-                .hint(format!("it needs a {} whose rules leave at least one job", crate::planning::PIPELINE_FILE))
+            Error::invalid("no-pipeline", format!("`{name}` of {} makes no pipeline", project.path())).hint(
+                format!("it needs a {} whose rules leave at least one job", crate::planning::PIPELINE_FILE),
+            )
         };
         let planned = self.plan(&wanted).await?.ok_or_else(nothing)?;
         let mut tx = self.db().write().await?;
@@ -33,7 +41,12 @@ impl Forge {
     }
 
     /// Writes a pipeline and its jobs in the caller's transaction.
-    pub(crate) async fn insert(&self, tx: &mut Tx, wanted: &Wanted<'_>, planned: &Planned) -> Result<PipelineRow> {
+    pub(crate) async fn insert(
+        &self,
+        tx: &mut Tx,
+        wanted: &Wanted<'_>,
+        planned: &Planned,
+    ) -> Result<PipelineRow> {
         let now = self.now();
         let new = NewPipeline {
             project: wanted.project.id,

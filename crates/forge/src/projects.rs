@@ -1,7 +1,7 @@
 //! Projects: a git repository with a path.
 
 use cofferdam_audit::Entry;
-use cofferdam_store::ProjectRow;
+use cofferdam_store::{ProjectRow, Tx};
 use cofferdam_types::{Error, ProjectId, Result, Slug};
 use serde_json::json;
 
@@ -12,8 +12,27 @@ pub const DEFAULT_BRANCH: &str = "main";
 
 /// First words of addresses that are not groups.
 const RESERVED: &[&str] = &[
-    "api", "r", "t", "v2", "healthz", "readyz", "metrics", "login", "logout", "assets", "static", "transfers",
-    "approvals", "audit", "packages", "projects", "repositories", "settings", "manual", "runners", "people",
+    "api",
+    "r",
+    "t",
+    "v2",
+    "healthz",
+    "readyz",
+    "metrics",
+    "login",
+    "logout",
+    "assets",
+    "static",
+    "transfers",
+    "approvals",
+    "audit",
+    "packages",
+    "projects",
+    "repositories",
+    "settings",
+    "manual",
+    "runners",
+    "people",
 ];
 
 impl Forge {
@@ -22,12 +41,26 @@ impl Forge {
     /// # Errors
     /// `Invalid` for a path that is none; `Conflict` when it is taken.
     pub async fn create_project(&self, actor: &str, path: &str) -> Result<ProjectRow> {
+        let mut tx = self.db().write().await?;
+        let row = self.create_project_in(&mut tx, actor, path).await?;
+        tx.commit().await?;
+        Ok(row)
+    }
+
+    /// Creates a project in the caller's transaction. Its repository is there when this returns, so
+    /// that no project is ever without one; a transaction that is dropped leaves an empty one behind.
+    ///
+    /// # Errors
+    /// As [`Forge::create_project`].
+    pub async fn create_project_in(&self, tx: &mut Tx, actor: &str, path: &str) -> Result<ProjectRow> {
         let (namespace, name) = split(path)?;
         if RESERVED.contains(&namespace.as_str()) {
-            return Err(Error::invalid("reserved-group", format!("`{namespace}` cannot be a group: the site uses that address")));
+            return Err(Error::invalid(
+                "reserved-group",
+                format!("`{namespace}` cannot be a group: the site uses that address"),
+            ));
         }
         let now = self.now();
-        let mut tx = self.db().write().await?;
         if tx.forge().project_by_path(namespace.as_str(), name.as_str()).await?.is_some() {
             return Err(Error::conflict("project-exists", format!("there is already a project `{path}`")));
         }
@@ -39,10 +72,8 @@ impl Forge {
             target: format!("project:{path}"),
             detail: json!({ "id": id, "default_branch": DEFAULT_BRANCH }),
         };
-        cofferdam_audit::append(&mut tx, &entry).await?;
-        let row = tx.forge().project(id).await?;
-        tx.commit().await?;
-        let row = row.ok_or_else(|| missing(path))?;
+        cofferdam_audit::append(tx, &entry).await?;
+        let row = tx.forge().project(id).await?.ok_or_else(|| missing(path))?;
         self.sources().init(row.id, &row.default_branch).await?;
         Ok(row)
     }
@@ -53,7 +84,8 @@ impl Forge {
     /// `NotFound`; `Invalid` for a path that is none.
     pub async fn project(&self, path: &str) -> Result<ProjectRow> {
         let (namespace, name) = split(path)?;
-        let found = self.db().read().await?.forge().project_by_path(namespace.as_str(), name.as_str()).await?;
+        let found =
+            self.db().read().await?.forge().project_by_path(namespace.as_str(), name.as_str()).await?;
         found.ok_or_else(|| missing(path))
     }
 

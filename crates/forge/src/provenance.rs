@@ -39,7 +39,12 @@ impl Forge {
 
     /// Signs and keeps the provenance of a job that has just succeeded, in the caller's transaction.
     /// `None` when it left nothing behind.
-    pub(crate) async fn attest(&self, tx: &mut Tx, job: &JobRow, finished: Timestamp) -> Result<Option<Sha256>> {
+    pub(crate) async fn attest(
+        &self,
+        tx: &mut Tx,
+        job: &JobRow,
+        finished: Timestamp,
+    ) -> Result<Option<Sha256>> {
         let artifacts = tx.forge().artifacts(job.id).await?;
         if artifacts.is_empty() {
             return Ok(None);
@@ -49,12 +54,16 @@ impl Forge {
         let project = tx.forge().project(job.project).await?.ok_or_else(gone)?;
         let served = tx.served().list("job", job.id.0).await?;
         let facts = Facts { job, pipeline: &pipeline, project: &project, served: &served, finished };
-        let statement =
-            Statement::new(artifacts.iter().map(subject_of).collect(), PREDICATE_TYPE, self.predicate(&facts));
+        let statement = Statement::new(
+            artifacts.iter().map(subject_of).collect(),
+            PREDICATE_TYPE,
+            self.predicate(&facts),
+        );
         let envelope = sign_statement(&statement, &[self.key()])?.to_json()?;
         let sha256 = Sha256::of(&envelope);
         let envelope = String::from_utf8(envelope).map_err(|e| Error::internal("an envelope is text", e))?;
-        let row = StatementRow { kind: KIND.into(), subject: subject(job.id), sha256, envelope, created: finished };
+        let row =
+            StatementRow { kind: KIND.into(), subject: subject(job.id), sha256, envelope, created: finished };
         tx.forge().insert_statement(&row).await?;
         let entry = Entry {
             at: finished,

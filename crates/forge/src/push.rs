@@ -35,10 +35,13 @@ impl Forge {
     /// # Errors
     /// A sentence for the person who pushes.
     pub fn check_push(&self, moved: &[Moved]) -> std::result::Result<(), String> {
-        let ours = |m: &&Moved| !m.reference.starts_with("refs/heads/") && !m.reference.starts_with("refs/tags/");
+        let ours =
+            |m: &&Moved| !m.reference.starts_with("refs/heads/") && !m.reference.starts_with("refs/tags/");
         match moved.iter().find(ours) {
             None => Ok(()),
-            Some(m) => Err(format!("{} is neither a branch nor a tag; only those can be pushed", m.reference)),
+            Some(m) => {
+                Err(format!("{} is neither a branch nor a tag; only those can be pushed", m.reference))
+            }
         }
     }
 
@@ -46,7 +49,12 @@ impl Forge {
     ///
     /// # Errors
     /// `Internal` when the database or the repository fails; nothing was recorded then.
-    pub async fn pushed(&self, project: &ProjectRow, actor: &str, moved: &[Moved]) -> Result<Vec<PipelineRow>> {
+    pub async fn pushed(
+        &self,
+        project: &ProjectRow,
+        actor: &str,
+        moved: &[Moved],
+    ) -> Result<Vec<PipelineRow>> {
         // Reading and evaluating files takes its time; the write transaction comes after it.
         let mut plans = Vec::new();
         for m in moved.iter().filter(|m| m.after != ZERO).take(MAX_PIPELINES) {

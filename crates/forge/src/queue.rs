@@ -60,7 +60,12 @@ impl Forge {
     }
 
     /// Takes one job, with its token and everything that its runner needs, in one transaction.
-    async fn take(&self, runner: &RunnerRow, job: JobId, pipeline: PipelineId) -> Result<Option<JobResponse>> {
+    async fn take(
+        &self,
+        runner: &RunnerRow,
+        job: JobId,
+        pipeline: PipelineId,
+    ) -> Result<Option<JobResponse>> {
         let now = self.now();
         let mut tx = self.db().write().await?;
         tx.forge().lock_pipeline(pipeline).await?;

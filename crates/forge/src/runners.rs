@@ -25,10 +25,16 @@ impl Forge {
     ) -> Result<(RunnerRow, Secret<String>)> {
         let good = |tag: &String| !tag.is_empty() && tag.len() <= 255 && !tag.contains(char::is_whitespace);
         if tags.len() > MAX_TAGS || !tags.iter().all(good) {
-            return Err(Error::invalid("tags", format!("a runner has at most {MAX_TAGS} tags, none with a space in it")));
+            return Err(Error::invalid(
+                "tags",
+                format!("a runner has at most {MAX_TAGS} tags, none with a space in it"),
+            ));
         }
         if tags.is_empty() && !run_untagged {
-            return Err(Error::invalid("tags", "a runner without tags that takes no untagged jobs would never run one"));
+            return Err(Error::invalid(
+                "tags",
+                "a runner without tags that takes no untagged jobs would never run one",
+            ));
         }
         let now = self.now();
         let secret = token::generate(RUNNER_PREFIX)?;

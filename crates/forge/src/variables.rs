@@ -27,7 +27,12 @@ pub(crate) fn secret(key: &str, value: impl Into<String>) -> Variable {
 }
 
 /// The predefined variables, in GitLab's names. `site` is the site's address.
-pub(crate) fn predefined(site: &str, project: &ProjectRow, pipeline: &PipelineRow, job: &JobRow) -> Vec<Variable> {
+pub(crate) fn predefined(
+    site: &str,
+    project: &ProjectRow,
+    pipeline: &PipelineRow,
+    job: &JobRow,
+) -> Vec<Variable> {
     let reference = ref_name(&pipeline.git_ref);
     let path = project.path();
     let (protocol, rest) = site.split_once("://").unwrap_or(("http", site));

@@ -74,7 +74,8 @@ async fn a_push_becomes_an_artifact_that_says_where_it_came_from(world: World) {
     let id = JobId(given.id);
     assert_eq!(world.refs.0.lock().unwrap()[&(project.id.0, format!("refs/pipelines/{}", pipeline.id))], SHA);
 
-    let variables: BTreeMap<_, _> = given.variables.iter().map(|v| (v.key.as_str(), v.value.as_str())).collect();
+    let variables: BTreeMap<_, _> =
+        given.variables.iter().map(|v| (v.key.as_str(), v.value.as_str())).collect();
     assert_eq!(variables["CI_COMMIT_BRANCH"], "main");
     assert_eq!(variables["CI_COMMIT_SHORT_SHA"], "11111111");
     assert_eq!(variables["CI_PROJECT_PATH"], "team/tool");
@@ -82,7 +83,12 @@ async fn a_push_becomes_an_artifact_that_says_where_it_came_from(world: World) {
     assert!(!variables.contains_key("CI_COMMIT_TAG"));
     let files: Vec<(String, String)> = serde_json::from_str(variables[HOME_FILES]).unwrap();
     assert!(files[0].1.contains(&format!("/t/{}/r/crates", given.token)), "{files:?}");
-    assert!(given.git_info.repo_url.contains(&format!("gitlab-ci-token:{}@site.example:8080/team/tool.git", given.token)));
+    assert!(
+        given
+            .git_info
+            .repo_url
+            .contains(&format!("gitlab-ci-token:{}@site.example:8080/team/tool.git", given.token))
+    );
     assert_eq!(given.git_info.refspecs[0], format!("+refs/pipelines/{0}:refs/pipelines/{0}", pipeline.id));
 
     // A reader follows the log while it is written.
@@ -93,7 +99,12 @@ async fn a_push_becomes_an_artifact_that_says_where_it_came_from(world: World) {
 
     served(&world, id).await;
     let bytes = futures::stream::iter([Ok(Bytes::from_static(b"PK zip"))]).boxed();
-    let new = NewArtifact { kind: "archive".into(), format: "zip".into(), name: "artifacts.zip".into(), expire_in: None };
+    let new = NewArtifact {
+        kind: "archive".into(),
+        format: "zip".into(),
+        name: "artifacts.zip".into(),
+        expire_in: None,
+    };
     let artifact = world.forge.store_artifact(id, new, bytes).await.unwrap();
     world.clock.advance(Duration::from_secs(5));
 
@@ -128,8 +139,16 @@ async fn a_push_becomes_an_artifact_that_says_where_it_came_from(world: World) {
     let actions: Vec<_> = entries.iter().map(|e| e.action.as_str()).collect();
     assert_eq!(
         actions,
-        ["project.create", "runner.register", "git.push", "pipeline.create", "job.start", "artifact.store",
-            "provenance.sign", "job.end"]
+        [
+            "project.create",
+            "runner.register",
+            "git.push",
+            "pipeline.create",
+            "job.start",
+            "artifact.store",
+            "provenance.sign",
+            "job.end"
+        ]
     );
     assert!(entries[7].body.contains(&row.sha256.to_hex()), "the entry holds the statement's digest");
     let late = world.forge.append_log(id, whole.len() as u64, Bytes::from_static(b"x")).await.unwrap_err();
@@ -151,7 +170,10 @@ async fn served(world: &World, id: JobId) {
         times: 1,
     };
     let mut tx = world.db.write().await.unwrap();
-    tx.served().note("job", id.0, &row("adler2-2.0.0.crate", "served", "pkg:cargo/adler2@2.0.0")).await.unwrap();
+    tx.served()
+        .note("job", id.0, &row("adler2-2.0.0.crate", "served", "pkg:cargo/adler2@2.0.0"))
+        .await
+        .unwrap();
     tx.served().note("job", id.0, &row("other", "missing", "")).await.unwrap();
     tx.commit().await.unwrap();
 }
@@ -163,7 +185,8 @@ async fn a_log_is_complete_or_sent_again(world: World) {
     world.push(&project).await;
     let id = JobId(take(&world, runner).await.unwrap().id);
 
-    let say = |first, text: &'static str| world.forge.append_log(id, first, Bytes::from_static(text.as_bytes()));
+    let say =
+        |first, text: &'static str| world.forge.append_log(id, first, Bytes::from_static(text.as_bytes()));
     assert_eq!(say(0, "one ").await.unwrap().size, 4);
     let again = say(0, "one ").await.unwrap();
     assert_eq!((again.accepted, again.size), (false, 4), "a piece sent twice is there once");
@@ -178,7 +201,10 @@ async fn a_log_is_complete_or_sent_again(world: World) {
         ..JobEnd::default()
     };
     let whole = "one two";
-    assert_eq!(world.forge.update_job(id, &done(whole)).await.unwrap(), Updated::LogDiffers("running".into()));
+    assert_eq!(
+        world.forge.update_job(id, &done(whole)).await.unwrap(),
+        Updated::LogDiffers("running".into())
+    );
     assert_eq!(say(0, "one ").await.unwrap().size, 4, "it is sent again from the beginning");
     assert_eq!(say(4, "two").await.unwrap().size, 7);
     assert_eq!(world.forge.update_job(id, &done(whole)).await.unwrap(), Updated::Done("success".into()));
@@ -236,7 +262,8 @@ async fn two_runners_never_get_the_same_job(world: World) {
     world.plan(plans);
     world.push(&project).await;
     let asking = (0..10).map(|n| take(&world, if n % 2 == 0 { plain } else { tagged }));
-    let mut given: Vec<_> = futures::future::join_all(asking).await.into_iter().flatten().map(|j| j.id).collect();
+    let mut given: Vec<_> =
+        futures::future::join_all(asking).await.into_iter().flatten().map(|j| j.id).collect();
     given.extend(take(&world, tagged).await.map(|j| j.id));
     given.sort_unstable();
     let count = given.len();
@@ -249,7 +276,11 @@ async fn two_runners_never_get_the_same_job(world: World) {
 async fn a_silent_runner_loses_its_job_and_the_job_is_tried_again(world: World) {
     let project = world.forge.create_project("person:alice", "team/tool").await.unwrap();
     let runner = runner(&world, &[]).await;
-    world.plan(vec![JobPlan { retries: 1, retry_when: vec!["runner_system_failure".into()], ..job("build", 0) }]);
+    world.plan(vec![JobPlan {
+        retries: 1,
+        retry_when: vec!["runner_system_failure".into()],
+        ..job("build", 0)
+    }]);
     let pipeline = world.push(&project).await;
     let first = take(&world, runner).await.unwrap();
     let start = world.clock.now();
@@ -259,12 +290,19 @@ async fn a_silent_runner_loses_its_job_and_the_job_is_tried_again(world: World) 
     world.clock.advance(Duration::from_secs(600));
     assert_eq!(world.forge.sweep(start.plus(Duration::from_secs(900))).await.unwrap(), 1);
     let lost = world.forge.job(JobId(first.id)).await.unwrap();
-    assert_eq!((lost.state.as_str(), lost.failure_reason.as_deref()), ("failed", Some("runner_system_failure")));
+    assert_eq!(
+        (lost.state.as_str(), lost.failure_reason.as_deref()),
+        ("failed", Some("runner_system_failure"))
+    );
 
     let second = take(&world, runner).await.unwrap();
     assert_ne!(second.id, first.id);
     end(&world, second.id, "failed").await;
-    assert_eq!(states(&world, pipeline.id).await.0, "failed", "a script's failure is no reason for another try");
+    assert_eq!(
+        states(&world, pipeline.id).await.0,
+        "failed",
+        "a script's failure is no reason for another try"
+    );
     assert!(take(&world, runner).await.is_none());
 }
 

@@ -72,7 +72,12 @@ pub(crate) async fn respond(
 }
 
 /// A blob as the answer to what was asked: the whole, a range, or "you have it".
-pub(crate) async fn blob(registry: &Registry, asked: &Asked<'_>, sha256: &Sha256, size: u64) -> Result<Response> {
+pub(crate) async fn blob(
+    registry: &Registry,
+    asked: &Asked<'_>,
+    sha256: &Sha256,
+    size: u64,
+) -> Result<Response> {
     let etag = format!("\"{sha256}\"");
     if asked.has(&etag) {
         return Ok(not_modified(&etag));

@@ -88,17 +88,19 @@ async fn receive_pack(
 
 /// The project of an address, once it is decided that the caller may do this to it. Who may not read
 /// anything does not learn which projects there are.
-async fn find(site: &Site, who: &Principal, (group, name): &(String, String), service: Service) -> Result<ProjectRow> {
+async fn find(
+    site: &Site,
+    who: &Principal,
+    (group, name): &(String, String),
+    service: Service,
+) -> Result<ProjectRow> {
     let action = match service {
         Service::UploadPack => Action::ProjectRead,
         Service::ReceivePack => Action::ProjectWrite,
     };
     may(site, who, action)?;
     let name = name.strip_suffix(".git").unwrap_or(name);
-    let project = site.forge.project(&format!("{group}/{name}")).await?;
-    // A site that stopped between the project's row and its repository makes it now.
-    site.git.init(project.id, &project.default_branch).await?;
-    Ok(project)
+    site.forge.project(&format!("{group}/{name}")).await
 }
 
 fn protocol(headers: &HeaderMap) -> Option<String> {

@@ -81,7 +81,11 @@ async fn create(
     Ok((StatusCode::CREATED, Json(show_project(&site, &row))))
 }
 
-async fn project(State(site): State<Site>, Extension(who): Who, Path((group, name)): Path<(String, String)>) -> Answer {
+async fn project(
+    State(site): State<Site>,
+    Extension(who): Who,
+    Path((group, name)): Path<(String, String)>,
+) -> Answer {
     may(&site, &who, Action::ProjectRead)?;
     let row = site.forge.project(&format!("{group}/{name}")).await?;
     Ok(Json(show_project(&site, &row)))
@@ -136,9 +140,9 @@ async fn job(State(site): State<Site>, Extension(who): Who, Path(id): Path<i64>)
     let row = site.forge.job(JobId(id)).await?;
     let mut shown = show_job(&row);
     let artifacts = site.forge.artifacts(row.id).await?;
-    let show = artifacts
-        .iter()
-        .map(|a| json!({ "type": a.kind, "format": a.format, "name": a.name, "sha256": a.sha256, "size": a.size }));
+    let show = artifacts.iter().map(
+        |a| json!({ "type": a.kind, "format": a.format, "name": a.name, "sha256": a.sha256, "size": a.size }),
+    );
     shown["artifacts"] = show.collect();
     Ok(Json(shown))
 }
@@ -151,7 +155,12 @@ struct Log {
     follow: u8,
 }
 
-async fn log(State(site): State<Site>, Extension(who): Who, Path(id): Path<i64>, Query(log): Query<Log>) -> Answer<Response> {
+async fn log(
+    State(site): State<Site>,
+    Extension(who): Who,
+    Path(id): Path<i64>,
+    Query(log): Query<Log>,
+) -> Answer<Response> {
     may(&site, &who, Action::ProjectRead)?;
     let row = site.forge.job(JobId(id)).await?;
     if log.follow != 0 {
@@ -210,8 +219,11 @@ pub(crate) async fn attachment(
     let mut response = blob(&site.registry, asked, &row.sha256, row.size).await?;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    let plain: String =
-        row.name.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect();
+    let plain: String = row
+        .name
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' })
+        .collect();
     if let Ok(value) = HeaderValue::from_str(&format!("attachment; filename=\"{plain}\"")) {
         headers.insert(header::CONTENT_DISPOSITION, value);
     }

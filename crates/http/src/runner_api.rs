@@ -160,7 +160,8 @@ async fn upload(
     let id = job(&site, &parts.headers, "", id).await?;
     let wrong = |why: String| Error::invalid("artifact-upload", why);
     let content = parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
-    let boundary = multer::parse_boundary(content).map_err(|e| wrong(format!("this is no upload of a form: {e}")))?;
+    let boundary =
+        multer::parse_boundary(content).map_err(|e| wrong(format!("this is no upload of a form: {e}")))?;
     let mut form = multer::Multipart::new(body.into_data_stream(), boundary);
     while let Some(field) = form.next_field().await.map_err(|e| wrong(format!("the form is broken: {e}")))? {
         if field.name() != Some("file") {
@@ -174,7 +175,9 @@ async fn upload(
             expire_in: query.expire_in.as_deref().map(keep_for).transpose()?.flatten(),
         };
         let bytes = field
-            .map_err(|e| Error::invalid("body-broken", "the upload was cut off before its end").with_source(e))
+            .map_err(|e| {
+                Error::invalid("body-broken", "the upload was cut off before its end").with_source(e)
+            })
             .boxed();
         let row = site.forge.store_artifact(id, new, bytes).await?;
         let shown = json!({ "message": "201 Created", "sha256": row.sha256, "size": row.size });
@@ -183,7 +186,12 @@ async fn upload(
     Err(wrong("the form has no part `file`".into()).into())
 }
 
-async fn download(State(site): State<Site>, Path(id): Path<i64>, method: Method, headers: HeaderMap) -> Answer {
+async fn download(
+    State(site): State<Site>,
+    Path(id): Path<i64>,
+    method: Method,
+    headers: HeaderMap,
+) -> Answer {
     let token = given(&headers, JOB_TOKEN_HEADER, "");
     let asking = match site.access.by_token(&token).await? {
         Principal::Job(asking) => asking,

@@ -297,7 +297,13 @@ impl ForgeRows<'_> {
     ///
     /// # Errors
     /// `Conflict` when the path is taken; `Internal` when the database fails, as for every method.
-    pub async fn insert_project(&mut self, namespace: &str, name: &str, branch: &str, now: Timestamp) -> Result<ProjectId> {
+    pub async fn insert_project(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        branch: &str,
+        now: Timestamp,
+    ) -> Result<ProjectId> {
         let id = self.0.next_id("project").await?;
         self.0.execute(INSERT_PROJECT, args![id, namespace, name, branch, now]).await?;
         Ok(ProjectId(id))
@@ -319,13 +325,25 @@ impl ForgeRows<'_> {
     }
 
     /// Notes a push: who moved which references.
-    pub async fn insert_push(&mut self, id: ProjectId, actor: &str, updates: &serde_json::Value, now: Timestamp) -> Result<()> {
+    pub async fn insert_push(
+        &mut self,
+        id: ProjectId,
+        actor: &str,
+        updates: &serde_json::Value,
+        now: Timestamp,
+    ) -> Result<()> {
         let push = self.0.next_id("push_event").await?;
         self.0.execute(INSERT_PUSH, args![push, id, actor, updates, now]).await.map(drop)
     }
 
     /// Adds a runner.
-    pub async fn insert_runner(&mut self, description: &str, tags: &[String], untagged: bool, now: Timestamp) -> Result<RunnerId> {
+    pub async fn insert_runner(
+        &mut self,
+        description: &str,
+        tags: &[String],
+        untagged: bool,
+        now: Timestamp,
+    ) -> Result<RunnerId> {
         let id = self.0.next_id("runner").await?;
         self.0.execute(INSERT_RUNNER, args![id, description, tags.join(" "), untagged, now]).await?;
         Ok(RunnerId(id))
@@ -426,7 +444,11 @@ impl ForgeRows<'_> {
     }
 
     /// A page of jobs that wait for a runner, oldest first, with their pipelines and tags.
-    pub async fn pending(&mut self, after: JobId, limit: usize) -> Result<Vec<(JobId, PipelineId, Vec<String>)>> {
+    pub async fn pending(
+        &mut self,
+        after: JobId,
+        limit: usize,
+    ) -> Result<Vec<(JobId, PipelineId, Vec<String>)>> {
         let rows = self.0.all(PENDING, args![after, limit]).await?;
         rows.iter()
             .map(|row| Ok((JobId(row.int("id")?), PipelineId(row.int("pipeline_id")?), words(row, "tags")?)))
@@ -455,7 +477,12 @@ impl ForgeRows<'_> {
     }
 
     /// Running jobs whose runner was last heard before `silent_since`, or that are past their timeout.
-    pub async fn lost(&mut self, silent_since: Timestamp, now: Timestamp, limit: usize) -> Result<Vec<JobId>> {
+    pub async fn lost(
+        &mut self,
+        silent_since: Timestamp,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<JobId>> {
         let rows = self.0.all(LOST, args![silent_since, now, limit]).await?;
         rows.iter().map(|row| Ok(JobId(row.int("id")?))).collect()
     }
@@ -492,8 +519,17 @@ impl ForgeRows<'_> {
     /// Adds an artifact; the same kind and name again replaces it.
     pub async fn put_artifact(&mut self, row: &ArtifactRow) -> Result<()> {
         let id = self.0.next_id("artifact").await?;
-        let values =
-            args![id, row.job, &row.kind, &row.format, &row.name, row.sha256, row.size, row.created, row.expires];
+        let values = args![
+            id,
+            row.job,
+            &row.kind,
+            &row.format,
+            &row.name,
+            row.sha256,
+            row.size,
+            row.created,
+            row.expires
+        ];
         self.0.execute(INSERT_ARTIFACT, values).await.map(drop)
     }
 

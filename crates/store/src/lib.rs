@@ -32,7 +32,8 @@ pub use audit::{AuditEntryRow, AuditRows};
 pub use crossing::{CrossingRows, RecordingRow, TransferItemRow, TransferRow};
 pub use db::Db;
 pub use forge::{
-    ArtifactRow, ForgeRows, JobRow, JobStep, NewJob, NewPipeline, PipelineRow, ProjectRow, RunnerRow, StatementRow,
+    ArtifactRow, ForgeRows, JobRow, JobStep, NewJob, NewPipeline, PipelineRow, ProjectRow, RunnerRow,
+    StatementRow,
 };
 pub use registry::{
     BlobRow, DocumentRow, FileRow, GenerationRow, NewDocument, NewFile, NewRelease, PackageRow, PointerRow,

@@ -1,1 +1,139 @@
-//! The version order of every ecosystem.
+//! The version order of every ecosystem, in one place: what is newer, and what is the latest.
+//!
+//! Everything here is pure, total and infallible: upstreams hold versions that no standard knows,
+//! and a list must still have one order. This crate must never decide whether a version may be
+//! published; that is the format's rule.
+
+use std::{cmp::Ordering, str::FromStr as _};
+
+/// The longest text read as a version, in bytes; a longer one counts as invalid.
+const LIMIT: usize = 1024;
+
+/// By which rules versions are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// Python's versions (PEP 440).
+    Pep440,
+    /// Semantic Versioning 2.0.0 (section 11), as npm and Cargo use it.
+    Semver,
+}
+
+enum Parsed {
+    Pep440(pep440_rs::Version),
+    Semver(semver::Version),
+}
+
+fn parse(scheme: Scheme, text: &str) -> Option<Parsed> {
+    if text.len() > LIMIT {
+        return None;
+    }
+    match scheme {
+        // Wheel file names write `_` where the version had `-` (PEP 427, "Escaping and Unicode").
+        Scheme::Pep440 => pep440_rs::Version::from_str(text)
+            .or_else(|_| pep440_rs::Version::from_str(&text.replace('_', "-")))
+            .ok()
+            .map(Parsed::Pep440),
+        Scheme::Semver => semver::Version::parse(text).ok().map(Parsed::Semver),
+    }
+}
+
+/// Orders two versions. Invalid texts are below all valid ones; what the scheme calls equal is
+/// ordered by its text, so that only identical texts are equal. Semver's build metadata, which has
+/// no precedence, decides before the text does.
+#[must_use]
+pub fn compare(scheme: Scheme, a: &str, b: &str) -> Ordering {
+    let by_scheme = match (parse(scheme, a), parse(scheme, b)) {
+        (Some(Parsed::Pep440(x)), Some(Parsed::Pep440(y))) => x.cmp(&y),
+        (Some(Parsed::Semver(x)), Some(Parsed::Semver(y))) => x.cmp(&y),
+        (x, y) => x.is_some().cmp(&y.is_some()),
+    };
+    by_scheme.then_with(|| a.cmp(b))
+}
+
+/// Whether a version is valid and final: neither a pre-release nor one in development.
+#[must_use]
+pub fn is_final(scheme: Scheme, version: &str) -> bool {
+    match parse(scheme, version) {
+        Some(Parsed::Pep440(version)) => !version.any_prerelease(),
+        Some(Parsed::Semver(version)) => version.pre.is_empty(),
+        None => false,
+    }
+}
+
+/// The greatest final version; where there is none, the greatest of all.
+pub fn latest<'a>(scheme: Scheme, versions: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    versions
+        .into_iter()
+        .max_by(|a, b| is_final(scheme, a).cmp(&is_final(scheme, b)).then_with(|| compare(scheme, a, b)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sorted(scheme: Scheme, mut versions: Vec<&str>) -> Vec<&str> {
+        versions.sort_by(|a, b| compare(scheme, a, b));
+        versions
+    }
+
+    #[test]
+    fn python_versions_follow_pep_440() {
+        let order =
+            ["junk", "1.0.dev1", "1.0a1", "1.0rc1", "1.0", "1.0.0", "1.0+local", "1.0.post1", "1!0.1"];
+        let mut shuffled = order.to_vec();
+        shuffled.reverse();
+        assert_eq!(sorted(Scheme::Pep440, shuffled), order);
+    }
+
+    #[test]
+    fn semantic_versions_follow_precedence_and_then_build() {
+        let order =
+            ["01.2.3", "1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-rc.9", "1.0.0-rc.10", "1.0.0", "1.0.0+1"];
+        let mut shuffled = order.to_vec();
+        shuffled.reverse();
+        assert_eq!(sorted(Scheme::Semver, shuffled), order);
+    }
+
+    #[test]
+    fn the_latest_is_final_unless_nothing_is() {
+        assert_eq!(latest(Scheme::Semver, ["1.0.0", "2.0.0-rc.1", "junk"]), Some("1.0.0"));
+        assert_eq!(latest(Scheme::Semver, ["2.0.0-rc.1", "junk", "2.0.0-rc.2"]), Some("2.0.0-rc.2"));
+        assert_eq!(latest(Scheme::Pep440, ["1.0", "1.0.post1", "1.1.dev3"]), Some("1.0.post1"));
+        assert_eq!(latest(Scheme::Pep440, []), None);
+    }
+
+    fn texts() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[0-2](\\.[0-2]){0,3}((a|b|rc|\\.post|\\.dev)[0-2])?(\\+[a-b0-1])?",
+            "[0-1]\\.[0-1]\\.[0-1](-(a|b|[0-2])(\\.[0-2])?)?(\\+[0-1a]{1,2})?",
+            "[0-9a-z.+!_-]{0,6}",
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_is_total(a in texts(), b in texts(), c in texts()) {
+            for scheme in [Scheme::Pep440, Scheme::Semver] {
+                let cmp = |x: &str, y: &str| compare(scheme, x, y);
+                prop_assert_eq!(cmp(&a, &b), cmp(&b, &a).reverse());
+                prop_assert_eq!(cmp(&a, &b).is_eq(), a == b);
+                if cmp(&a, &b).is_le() && cmp(&b, &c).is_le() {
+                    prop_assert!(cmp(&a, &c).is_le(), "{} {} {}", a, b, c);
+                }
+            }
+        }
+
+        #[test]
+        fn the_latest_is_one_of_them_and_no_final_one_is_newer(all in prop::collection::vec(texts(), 1..8)) {
+            for scheme in [Scheme::Pep440, Scheme::Semver] {
+                let found = latest(scheme, all.iter().map(String::as_str)).unwrap();
+                prop_assert!(all.iter().any(|v| v == found));
+                for other in all.iter().filter(|v| is_final(scheme, v)) {
+                    prop_assert!(is_final(scheme, found) && compare(scheme, found, other).is_ge());
+                }
+            }
+        }
+    }
+}

@@ -210,16 +210,16 @@ async fn start_runner(
     let toolchain = Toolchain::find(&[home.path().to_owned()]);
     // The runner is in the same network namespace as the site, which listens on the loopback there.
     let own = SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()));
-    let runner = Runner::new(RunnerConfig {
-        url: format!("http://{own}"),
-        token,
-        name: "built in".into(),
-        concurrency: config.runner.concurrency,
-        work_dir: home.runner(),
-        site_door: door(own),
-        mounts: toolchain.mounts,
-        hide: toolchain.hide,
-        env: toolchain.env,
-    })?;
+    let url = format!("http://{own}").parse().map_err(|e| Error::internal("the site's own address", e))?;
+    let mut runner = RunnerConfig::new(url, token, home.runner(), Arc::new(SystemClock));
+    runner.name = "built in".into();
+    runner.concurrency = config.runner.concurrency;
+    runner.doors = vec![door(own)];
+    runner.toolchain_mounts = toolchain.mounts;
+    runner.hide = toolchain.hide;
+    if let Some((_, path)) = toolchain.env.iter().find(|(name, _)| name == "PATH") {
+        runner.host_path.clone_from(path);
+    }
+    let runner = Runner::new(runner)?;
     Ok(tokio::spawn(async move { runner.run(stop).await }))
 }

@@ -107,6 +107,17 @@ pub fn moved() -> Moved {
 
 /// A job of a stage, with nothing else to say.
 pub fn job(name: &str, stage: u32) -> JobPlan {
-    let step = Step { name: "script".into(), script: vec!["make".into()], when: "on_success".into(), ..Step::default() };
-    JobPlan { name: name.into(), stage: format!("stage{stage}"), stage_index: stage, steps: vec![step], ..JobPlan::default() }
+    let step = Step {
+        name: "script".into(),
+        script: vec!["make".into()],
+        when: "on_success".into(),
+        ..Step::default()
+    };
+    JobPlan {
+        name: name.into(),
+        stage: format!("stage{stage}"),
+        stage_index: stage,
+        steps: vec![step],
+        ..JobPlan::default()
+    }
 }

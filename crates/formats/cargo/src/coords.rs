@@ -64,12 +64,7 @@ pub fn version(text: &str) -> Result<semver::Version> {
 
 /// Semantic versions by precedence (build metadata decides last); texts that are none come first.
 pub fn compare(a: &str, b: &str) -> Ordering {
-    match (semver::Version::parse(a), semver::Version::parse(b)) {
-        (Ok(x), Ok(y)) => x.cmp(&y),
-        (Ok(_), Err(_)) => Ordering::Greater,
-        (Err(_), Ok(_)) => Ordering::Less,
-        (Err(_), Err(_)) => a.cmp(b),
-    }
+    cofferdam_versions::compare(cofferdam_versions::Scheme::Semver, a, b)
 }
 
 /// The folder of a name in an index: `1`, `2`, `3/a` or `ab/cd`, in the name's own case (the

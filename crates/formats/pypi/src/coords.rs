@@ -131,7 +131,7 @@ pub(crate) fn is_pep440(text: &str) -> bool {
 
 /// Whether a version is a final release by PEP 440: neither a pre-release nor one in development.
 pub(crate) fn is_final(text: &str) -> bool {
-    parse_version(text).is_some_and(|version| !version.any_prerelease())
+    cofferdam_versions::is_final(cofferdam_versions::Scheme::Pep440, text)
 }
 
 /// Whether two spellings mean the same version.
@@ -146,12 +146,7 @@ pub(crate) fn same_version(a: &str, b: &str) -> bool {
 /// PEP 440's order. Versions that it does not know come before all others, in the order of their
 /// text; two spellings of one version are ordered by their text, so that the order is total.
 pub(crate) fn compare_versions(a: &str, b: &str) -> Ordering {
-    match (parse_version(a), parse_version(b)) {
-        (Some(left), Some(right)) => left.cmp(&right).then_with(|| a.cmp(b)),
-        (Some(_), None) => Ordering::Greater,
-        (None, Some(_)) => Ordering::Less,
-        (None, None) => a.cmp(b),
-    }
+    cofferdam_versions::compare(cofferdam_versions::Scheme::Pep440, a, b)
 }
 
 fn parse_version(text: &str) -> Option<Version> {

@@ -1,0 +1,24 @@
+//! `cofferdam inside -- CMD`: a command that can reach a site and nothing else.
+
+use std::process::ExitCode;
+
+use cofferdam_sandbox::{Sandbox, Stdio};
+use cofferdam_types::{Error, Result};
+
+use super::{Context, record::code_of};
+use crate::toolchain::{Build, door};
+
+/// Runs it in this folder, with an empty home and every package client set up.
+pub async fn run(context: &Context, command: &[String]) -> Result<ExitCode> {
+    let client = context.client()?;
+    let site = client.address()?;
+    let inside = format!("http://{}", door(site).listen);
+    let setups: Vec<_> = client.setups(client.token(), &inside).await?.into_iter().map(|(_, _, s)| s).collect();
+    let folder = std::env::current_dir().map_err(|e| Error::io("finding this folder", e))?;
+    let home = tempfile::Builder::new().prefix("cofferdam-inside-").tempdir().map_err(|e| Error::io("making a home", e))?;
+    let build = Build { command, folder: &folder, home: home.path(), site, setups: &setups, secret: &[] };
+    let mut spec = build.spec()?;
+    spec.stdin = Stdio::Inherit;
+    let outcome = Sandbox::spawn(spec).await?.wait().await?;
+    Ok(ExitCode::from(u8::try_from(code_of(&outcome.status)).unwrap_or(1)))
+}

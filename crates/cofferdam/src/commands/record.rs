@@ -1,0 +1,249 @@
+//! `cofferdam record`, `rehearse`, `collect`: what a build really uses.
+//!
+//! Both runs happen in a fresh copy of the folder (what git tracks or would track, where it is a git
+//! work tree), with an empty home and a sandbox whose only reachable address is the site: what an
+//! old build has left behind cannot hide what is missing.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command as Process, ExitCode},
+};
+
+use cofferdam_sandbox::{Exit, Outcome, Sandbox};
+use cofferdam_types::{Error, Result};
+use serde_json::{Value, json};
+
+use super::Context;
+use crate::{
+    cli::RecordArgs,
+    client::Client,
+    output,
+    toolchain::{Build, door},
+};
+
+/// A copy of a folder and an empty home, gone when dropped.
+struct Workplace {
+    root: tempfile::TempDir,
+}
+
+impl Workplace {
+    fn of(folder: &Path) -> Result<Self> {
+        let failed = |e| Error::io("copying the folder to build", e);
+        let root = tempfile::Builder::new().prefix("cofferdam-build-").tempdir().map_err(failed)?;
+        for name in ["home", "work"] {
+            std::fs::create_dir(root.path().join(name)).map_err(failed)?;
+        }
+        let place = Self { root };
+        for file in files_of(folder)? {
+            copy(&folder.join(&file), &place.work().join(&file)).map_err(failed)?;
+        }
+        Ok(place)
+    }
+
+    fn work(&self) -> PathBuf {
+        self.root.path().join("work")
+    }
+
+    fn home(&self) -> PathBuf {
+        self.root.path().join("home")
+    }
+
+    fn keep(self, at: &Path) -> Result<()> {
+        let failed = |e| Error::io(format!("keeping the build in {}", at.display()), e);
+        for file in all_files(&self.work(), &self.work()) {
+            copy(&self.work().join(&file), &at.join(&file)).map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// The files of a folder: git's view of it, or all.
+fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
+    let listed = Process::new("git")
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .current_dir(folder)
+        .output();
+    if let Ok(done) = listed
+        && done.status.success()
+    {
+        let text = String::from_utf8_lossy(&done.stdout).into_owned();
+        let files = text.split('\0').filter(|f| !f.is_empty()).map(PathBuf::from);
+        return Ok(files.filter(|f| folder.join(f).symlink_metadata().is_ok()).collect());
+    }
+    if !folder.is_dir() {
+        return Err(Error::invalid("folder", format!("{} is not a folder", folder.display())));
+    }
+    Ok(all_files(folder, folder))
+}
+
+fn all_files(folder: &Path, root: &Path) -> Vec<PathBuf> {
+    let entries = walkdir::WalkDir::new(folder).into_iter().filter_map(std::result::Result::ok);
+    let files = entries.filter(|e| !e.file_type().is_dir());
+    files.filter_map(|e| e.path().strip_prefix(root).ok().map(Path::to_owned)).collect()
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    if let Some(parent) = to.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    let kind = from.symlink_metadata()?.file_type();
+    if kind.is_symlink() {
+        std::os::unix::fs::symlink(std::fs::read_link(from)?, to)
+    } else if kind.is_file() {
+        std::fs::copy(from, to).map(drop)
+    } else {
+        Ok(())
+    }
+}
+
+/// Runs a command in a workplace with a session's token.
+async fn run(client: &Client, token: &str, place: &Workplace, command: &[String]) -> Result<Outcome> {
+    let site = client.address()?;
+    let inside = format!("http://{}", door(site).listen);
+    let setups: Vec<_> = client.setups(Some(token), &inside).await?.into_iter().map(|(_, _, s)| s).collect();
+    let (folder, home) = (place.work(), place.home());
+    let build = Build { command, folder: &folder, home: &home, site, setups: &setups, secret: &[] };
+    Sandbox::spawn(build.spec()?).await?.wait().await
+}
+
+/// The exit code as shells count it.
+pub fn code_of(exit: &Exit) -> i64 {
+    match exit {
+        Exit::Code(code) => i64::from(*code),
+        Exit::Signal(signal) => 128 + i64::from(*signal),
+        _ => 137,
+    }
+}
+
+/// `cofferdam record`.
+pub async fn record(context: &Context, arguments: &RecordArgs) -> Result<ExitCode> {
+    let client = context.client()?;
+    let folder = match &arguments.folder {
+        Some(folder) => folder.clone(),
+        None => std::env::current_dir().map_err(|e| Error::io("finding this folder", e))?,
+    };
+    let place = Workplace::of(&folder)?;
+    let command = shell_words(&arguments.command);
+    let body = json!({ "name": arguments.name, "command": command });
+    let started = client.post("/api/v1/recordings", &body).await?;
+    let id = started["id"].as_i64().unwrap_or(0);
+    remember(context, &arguments.name, &folder, &arguments.command, &started)?;
+    let token = started["record_token"].as_str().unwrap_or_default();
+    let outcome = run(&client, token, &place, &arguments.command).await?;
+    let code = code_of(&outcome.status);
+    let collection = client.post(&format!("/api/v1/recordings/{id}/end"), &json!({ "exit_code": code })).await?;
+    let (files, bytes) = totals(&collection);
+    let value = json!({
+        "id": id, "name": arguments.name, "exit_code": code, "seconds": outcome.duration.as_secs_f64(),
+        "releases": collection["items"].as_array().map_or(0, Vec::len), "files": files, "bytes": bytes,
+        "missing": collection["missing"], "refused_connections": outcome.refused,
+    });
+    output::show(&value, context.json, |v| {
+        format!(
+            "recorded `{}` as number {id}: {} releases, {files} files, {} (exit code {code})\n\
+             next: cofferdam rehearse {}\n",
+            arguments.name,
+            v["releases"],
+            output::bytes(bytes),
+            arguments.name
+        )
+    });
+    if let Some(keep) = &arguments.keep {
+        place.keep(keep)?;
+    }
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+}
+
+/// `cofferdam rehearse`.
+pub async fn rehearse(context: &Context, name: &str, keep: Option<&Path>) -> Result<ExitCode> {
+    let client = context.client()?;
+    let known = recall(context, name)?;
+    let folder = PathBuf::from(known["folder"].as_str().unwrap_or("."));
+    let command: Vec<String> =
+        known["command"].as_array().into_iter().flatten().filter_map(|c| c.as_str().map(str::to_owned)).collect();
+    let place = Workplace::of(&folder)?;
+    let token = known["replay_token"].as_str().unwrap_or_default();
+    let outcome = run(&client, token, &place, &command).await?;
+    let code = code_of(&outcome.status);
+    let path = format!("/api/v1/recordings/{}/rehearsed", known["id"]);
+    let mut value = client.post(&path, &json!({ "exit_code": code })).await?;
+    value["seconds"] = json!(outcome.duration.as_secs_f64());
+    output::show(&value, context.json, |v| {
+        let mut text = if v["complete"] == true {
+            format!("`{name}` is complete: it builds with upstream shut, from what was collected\n")
+        } else {
+            format!("`{name}` is NOT complete: the command ended with {code}\n")
+        };
+        for missing in v["missing"].as_array().into_iter().flatten() {
+            text.push_str(&format!("  not here: {} in {}\n", missing["path"], missing["repository"]));
+        }
+        text
+    });
+    if let Some(keep) = keep {
+        place.keep(keep)?;
+    }
+    Ok(if code == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// `cofferdam collect`.
+pub async fn collect(context: &Context, name: &str) -> Result<()> {
+    let value = context.client()?.get(&format!("/api/v1/recordings/{name}/collection")).await?;
+    output::show(&value, context.json, |v| {
+        let items = v["items"].as_array().cloned().unwrap_or_default();
+        let rows: Vec<Vec<String>> = items
+            .iter()
+            .map(|i| {
+                let files = i["files"].as_array().cloned().unwrap_or_default();
+                let size: u64 = files.iter().filter_map(|f| f["size"].as_u64()).sum();
+                let text = |v: &Value| v.as_str().unwrap_or("").to_owned();
+                vec![text(&i["repository"]), text(&i["purl"]), files.len().to_string(), output::bytes(size)]
+            })
+            .collect();
+        output::table(&["repository", "package", "files", "size"], &rows)
+    });
+    Ok(())
+}
+
+fn totals(collection: &Value) -> (usize, u64) {
+    let files = collection["items"].as_array().into_iter().flatten().flat_map(|i| i["files"].as_array().into_iter().flatten());
+    files.fold((0, 0), |(n, bytes), f| (n + 1, bytes + f["size"].as_u64().unwrap_or(0)))
+}
+
+fn shell_words(command: &[String]) -> String {
+    let quote = |word: &String| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+        if !word.is_empty() && word.chars().all(plain) { word.clone() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+    };
+    command.iter().map(quote).collect::<Vec<_>>().join(" ")
+}
+
+/// What a rehearsal needs to know of its recording stays with the person who made it, readable by
+/// them alone: the replay token is a secret.
+fn memory(context: &Context, name: &str) -> Result<PathBuf> {
+    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) || name.starts_with('.') {
+        return Err(Error::invalid("recording-name", format!("`{name}` is not a usable name: letters, digits, - _ .")));
+    }
+    Ok(context.home()?.path().join("recordings").join(format!("{name}.json")))
+}
+
+fn remember(context: &Context, name: &str, folder: &Path, command: &[String], started: &Value) -> Result<()> {
+    use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
+    let path = memory(context, name)?;
+    let failed = |e| Error::io("remembering the recording", e);
+    let folder = std::path::absolute(folder).map_err(failed)?;
+    let value = json!({
+        "id": started["id"], "replay_token": started["replay_token"], "folder": folder, "command": command,
+    });
+    std::fs::create_dir_all(path.parent().unwrap_or(&path)).map_err(failed)?;
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(failed)?;
+    file.write_all(value.to_string().as_bytes()).map_err(failed)
+}
+
+fn recall(context: &Context, name: &str) -> Result<Value> {
+    let path = memory(context, name)?;
+    let text = std::fs::read_to_string(&path).map_err(|_| {
+        Error::not_found(format!("nothing is known here of a recording `{name}`"))
+            .hint("rehearse as the person who recorded, with the same --home")
+    })?;
+    serde_json::from_str(&text).map_err(|e| Error::internal("reading what is known of the recording", e))
+}

@@ -1,0 +1,108 @@
+//! The external programs that tests talk to: finds them, or installs them under `target`.
+//!
+//! A client that cannot be had is skipped by name; it never fails a run. Packages come through the
+//! person's own configuration: no address is named here.
+
+use std::{
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use crate::{Outcome, root, run};
+
+/// What was found: variables for the tests, and what is skipped and why.
+#[derive(Debug, Default)]
+pub struct Clients {
+    /// Environment variables that name the clients.
+    pub variables: Vec<(&'static str, PathBuf)>,
+    /// One line for each missing client: `NAME: why`.
+    pub skipped: Vec<String>,
+}
+
+/// Finds or installs every client. A variable that is already set is left alone.
+#[must_use]
+pub fn prepare() -> Clients {
+    let mut clients = Clients::default();
+    for (variable, name) in [("COFFERDAM_TEST_TWINE", "twine"), ("COFFERDAM_TEST_UV", "uv")] {
+        clients.add(variable, name, || python_tool(name));
+    }
+    clients.add("COFFERDAM_TEST_PG_BIN", "PostgreSQL", postgres);
+    clients
+}
+
+impl Clients {
+    fn add(&mut self, variable: &'static str, name: &str, find: impl FnOnce() -> Outcome<PathBuf>) {
+        if std::env::var_os(variable).is_some() {
+            return;
+        }
+        match find() {
+            Ok(path) => {
+                println!("{name}: {}", path.display());
+                self.variables.push((variable, path));
+            }
+            Err(why) => {
+                println!("skipped: {name}: {why}");
+                self.skipped.push(format!("{name}: {why}"));
+            }
+        }
+    }
+}
+
+fn python_tool(name: &str) -> Outcome<PathBuf> {
+    let venv = root().join("target/clients/venv");
+    let program = venv.join("bin").join(name);
+    if program.is_file() {
+        return Ok(program);
+    }
+    let pip = venv.join("bin/pip");
+    if !pip.is_file() {
+        run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+    }
+    run(Command::new(&pip).args(["install", "--quiet", "--disable-pip-version-check", name]))?;
+    if program.is_file() { Ok(program) } else { Err("it was installed without a program".into()) }
+}
+
+fn postgres() -> Outcome<PathBuf> {
+    if let Some(found) = installed_postgres() {
+        return Ok(found);
+    }
+    // Only root may install; a developer's machine is left as it is.
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0);
+    if !is_root || !Path::new("/usr/bin/apt-get").exists() {
+        return Err("`initdb` is neither on the PATH nor below /usr/lib/postgresql".into());
+    }
+    let mut apt = Command::new("apt-get");
+    apt.args(["install", "-y", "--no-install-recommends", "postgresql"]);
+    run(apt.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null()).stdout(Stdio::null()))?;
+    installed_postgres().ok_or_else(|| "it was installed without `initdb`".into())
+}
+
+/// The folder with `initdb` and `postgres`: on the PATH, or the newest packaged one.
+fn installed_postgres() -> Option<PathBuf> {
+    let complete = |folder: &PathBuf| ["initdb", "postgres"].iter().all(|name| folder.join(name).is_file());
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if let Some(found) = std::env::split_paths(&path).find(complete) {
+        return Some(found);
+    }
+    let entries = std::fs::read_dir("/usr/lib/postgresql").ok()?.flatten();
+    let packaged = entries.map(|entry| entry.path().join("bin")).filter(complete);
+    packaged.max_by_key(|folder| {
+        let version =
+            folder.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+        version.and_then(|text| text.parse::<u32>().ok())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_client_is_skipped_by_name() {
+        let mut clients = Clients::default();
+        clients.add("COFFERDAM_TEST_NO_SUCH_VARIABLE", "ferry", || Err("there is none".into()));
+        assert_eq!(clients.skipped, ["ferry: there is none"]);
+        assert!(clients.variables.is_empty());
+    }
+}
