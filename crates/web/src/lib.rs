@@ -26,6 +26,7 @@ pub mod values;
 
 use cofferdam_types::{Error, Result};
 
+pub use askama::Template;
 pub use assets::{Asset, asset};
 pub use frame::{Frame, Notice};
 
@@ -33,6 +34,6 @@ pub use frame::{Frame, Notice};
 ///
 /// # Errors
 /// `Internal` when a value cannot be shown, which is a fault of ours.
-pub fn render(page: &impl askama::Template) -> Result<String> {
+pub fn render(page: &impl Template) -> Result<String> {
     page.render().map_err(|e| Error::internal("rendering a page", e.to_string()))
 }
