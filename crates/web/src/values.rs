@@ -79,7 +79,9 @@ impl State {
             "published" | "approved" | "used" | "success" | "rehearsed" | "admitted" | "yes" => "good",
             "refused" | "rejected" | "failed" | "incomplete" | "no" | "missing" => "bad",
             "running" | "preparing" => "busy",
-            "quarantined" | "open" | "pending" | "created" | "manual" | "yanked" | "waiting_for_resource" => "wait",
+            "quarantined" | "open" | "pending" | "created" | "manual" | "yanked" | "waiting_for_resource" => {
+                "wait"
+            }
             _ => "plain",
         }
     }
@@ -110,7 +112,10 @@ mod tests {
             .iter()
             .map(|&n| Size(n).to_string())
             .collect();
-        assert_eq!(shown, ["0 B", "999 B", "1.0 kB", "1.2 kB", "12 kB", "999 kB", "1.0 MB", "3.4 GB", "18 EB"]);
+        assert_eq!(
+            shown,
+            ["0 B", "999 B", "1.0 kB", "1.2 kB", "12 kB", "999 kB", "1.0 MB", "3.4 GB", "18 EB"]
+        );
     }
 
     #[test]

@@ -10,11 +10,7 @@ use axum::{
 };
 use cofferdam_access::{Action, Principal};
 use cofferdam_types::{Error, ErrorKind};
-use cofferdam_web::{
-    Frame, Notice,
-    frame::Place,
-    site::Failure,
-};
+use cofferdam_web::{Frame, Notice, frame::Place, site::Failure};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{Site, auth::may, problem};
@@ -67,12 +63,17 @@ impl Page {
             ("/audit", "Audit log", Action::AuditRead),
         ];
         let here = |href: &str| {
-            let below = self.path.strip_prefix(href).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-            below || (href == "/projects" && (self.path.starts_with("/pipelines/") || self.path.starts_with("/jobs/")))
+            let below =
+                self.path.strip_prefix(href).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            below
+                || (href == "/projects"
+                    && (self.path.starts_with("/pipelines/") || self.path.starts_with("/jobs/")))
         };
         let places = PLACES.iter().filter(|(.., action)| self.can(*action));
         let (who, roles) = match &self.who {
-            Principal::Person { name, roles, .. } => (Some(name.clone()), roles.iter().map(|r| r.as_str()).collect()),
+            Principal::Person { name, roles, .. } => {
+                (Some(name.clone()), roles.iter().map(|r| r.as_str()).collect())
+            }
             Principal::Anonymous => (None, Vec::new()),
             machine => (Some(machine.actor()), Vec::new()),
         };

@@ -71,7 +71,11 @@ async fn projects(page: Page, Query(part): Query<Part>) -> Answer {
     show(&Projects { frame: page.frame(), projects, next })
 }
 
-async fn project(page: Page, Path((group, name)): Path<(String, String)>, Query(part): Query<Part>) -> Answer {
+async fn project(
+    page: Page,
+    Path((group, name)): Path<(String, String)>,
+    Query(part): Query<Part>,
+) -> Answer {
     page.may(Action::ProjectRead)?;
     let row: ProjectRow = page.site.forge.project(&format!("{group}/{name}")).await?;
     let path = row.path();

@@ -81,17 +81,15 @@ async fn who(site: &Site, name: &str, password: String, token: &str) -> Result<(
     };
     match &principal {
         Principal::Person { id, .. } => Ok((*id, principal.actor())),
-        _ => Err(Error::forbidden("person-needed", "this is the token of a machine; only people log in here")),
+        _ => {
+            Err(Error::forbidden("person-needed", "this is the token of a machine; only people log in here"))
+        }
     }
 }
 
 async fn start(site: &Site, id: PersonId, actor: &str) -> Result<Secret<String>> {
-    let new = NewToken {
-        name: "web session",
-        owner: TokenOwner::Person(id),
-        scopes: "",
-        lifetime: Some(LIFETIME),
-    };
+    let new =
+        NewToken { name: "web session", owner: TokenOwner::Person(id), scopes: "", lifetime: Some(LIFETIME) };
     site.access.create_token(new, actor).await
 }
 
@@ -139,7 +137,9 @@ mod tests {
     #[test]
     fn the_login_leads_nowhere_else() {
         assert_eq!(local("/transfers/3?a=b%20c"), "/transfers/3?a=b%20c");
-        for bad in ["", "https://evil.example", "//evil.example", "/\\evil.example", "/\t/evil.example", "/\r\nx"] {
+        for bad in
+            ["", "https://evil.example", "//evil.example", "/\\evil.example", "/\t/evil.example", "/\r\nx"]
+        {
             assert_eq!(local(bad), "/", "{bad:?}");
         }
     }

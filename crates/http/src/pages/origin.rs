@@ -24,8 +24,11 @@ pub(super) fn check(headers: &HeaderMap, uri: &Uri, public_url: &str) -> Result<
     if ours {
         return Ok(());
     }
-    Err(Error::forbidden("cross-site", "this form was not sent from this site's own page, so nothing was done")
-        .hint("open the page here and send the form again; programs use the API"))
+    Err(Error::forbidden(
+        "cross-site",
+        "this form was not sent from this site's own page, so nothing was done",
+    )
+    .hint("open the page here and send the form again; programs use the API"))
 }
 
 /// Scheme and authority of an address.

@@ -23,6 +23,7 @@ pub(super) fn routes() -> Router<Site> {
         .route("/repositories", get(list))
         .route("/repositories/{name}", get(packages))
         .route("/repositories/{name}/package/{*key}", get(package))
+        .route("/repositories/{name}/package/", get(root_package))
 }
 
 async fn repository(tx: &mut Tx, row: &RepositoryRow) -> Result<Repository> {
@@ -88,10 +89,20 @@ fn package_line(package: PackageView) -> PackageLine {
 }
 
 async fn package(page: Page, Path((name, key)): Path<(String, String)>) -> Answer {
+    show_package(page, name, key).await
+}
+
+/// The package of files in no folder is called `.`, which browsers take off an address.
+async fn root_package(page: Page, Path(name): Path<String>) -> Answer {
+    show_package(page, name, ".".into()).await
+}
+
+async fn show_package(page: Page, name: String, key: String) -> Answer {
     page.may(Action::PackageRead)?;
     let row = page.site.registry.repository(&mut page.site.registry.db().read().await?, &name).await?;
     let found = page.site.registry.view(&row).await?.package(&key).await?;
-    let found = found.ok_or_else(|| Error::not_found(format!("`{name}` has no package `{}`", short(&key))))?;
+    let found =
+        found.ok_or_else(|| Error::not_found(format!("`{name}` has no package `{}`", short(&key))))?;
     show(&Package {
         frame: page.frame(),
         repository: name,
@@ -104,7 +115,11 @@ async fn package(page: Page, Path((name, key)): Path<(String, String)>) -> Answe
 
 fn release(r: ReleaseView) -> Release {
     let state = if r.state == ReleaseState::Yanked { "yanked" } else { "admitted" };
-    let file = |f: cofferdam_format_kit::FileRef| File { path: f.path, sha256: f.sha256.to_hex(), size: Size(f.size) };
+    let file = |f: cofferdam_format_kit::FileRef| File {
+        path: f.path,
+        sha256: f.sha256.to_hex(),
+        size: Size(f.size),
+    };
     Release {
         version: r.version,
         state: State(state.into()),

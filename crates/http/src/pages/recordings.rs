@@ -65,7 +65,8 @@ async fn one(page: Page, Path(id): Path<String>) -> Answer {
     if let Some(at) = row.rehearsed {
         facts.push(("Rehearsed", ending(at, row.rehearsal_exit_code)));
     }
-    let missing = collection.missing.into_iter().take(MANY).map(|m| (m.repository, m.path, m.times)).collect();
+    let missing =
+        collection.missing.into_iter().take(MANY).map(|m| (m.repository, m.path, m.times)).collect();
     let total = collection.items.len();
     let used = collection.items.into_iter().take(MANY).map(used).collect();
     show(&Recording { frame: page.frame(), line: line(&row), facts, total, used, missing })

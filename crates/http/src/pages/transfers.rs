@@ -102,7 +102,10 @@ async fn load(page: &Page, id: TransferId, frame: Frame) -> Result<Transfer> {
     let mut facts = vec![
         ("Written by", row.source),
         ("Written", format!("{} UTC", When(row.created))),
-        (if row.direction == "sent" { "Sent" } else { "Received" }, format!("{} UTC by {}", When(row.at), row.actor)),
+        (
+            if row.direction == "sent" { "Sent" } else { "Received" },
+            format!("{} UTC by {}", When(row.at), row.actor),
+        ),
         ("Files carried", row.blobs.to_string()),
         ("Header", row.header_sha256.to_hex()),
     ];
@@ -136,10 +139,14 @@ fn acts(page: &Page, row: &TransferRow, asked: &Asked) -> Acts {
         return Acts::default();
     };
     let mut acts = Acts {
-        publish: question.state == "approved" && page.can(Action::TransferPublish) && page.who.person().is_some(),
+        publish: question.state == "approved"
+            && page.can(Action::TransferPublish)
+            && page.who.person().is_some(),
         ..Acts::default()
     };
-    if let Some(me) = page.who.person().filter(|_| question.state == "open" && page.can(Action::TransferApprove)) {
+    if let Some(me) =
+        page.who.person().filter(|_| question.state == "open" && page.can(Action::TransferApprove))
+    {
         if question.requested_by == me {
             acts.vote_not = Some("You asked for this, so two other people have to approve it.".into());
         } else if votes.iter().any(|v| v.person == me) {
@@ -159,7 +166,8 @@ async fn refused(tx: &mut Tx, id: TransferId) -> Result<Vec<(String, String)>> {
         let Some(last) = items.last() else { return Ok(out) };
         from = last.n + 1;
         for item in items.into_iter().filter(|i| i.verdict != "ok") {
-            let what = if item.purl.is_empty() { format!("{} {}", item.kind, item.repository) } else { item.purl };
+            let what =
+                if item.purl.is_empty() { format!("{} {}", item.kind, item.repository) } else { item.purl };
             out.push((what, item.verdict));
         }
         if out.len() >= MANY {
@@ -181,7 +189,13 @@ fn sections(difference: Difference) -> Vec<Section> {
             size: Size(l.size),
             verdict: l.verdict,
         };
-        Section { title, meaning, total, lines: lines.into_iter().map(line).collect(), open: open && total > 0 }
+        Section {
+            title,
+            meaning,
+            total,
+            lines: lines.into_iter().map(line).collect(),
+            open: open && total > 0,
+        }
     };
     vec![
         section("Added", "packages that are not here yet", difference.added, true),
@@ -236,7 +250,8 @@ async fn reject(
 async fn vote(page: &Page, id: TransferId, verdict: Verdict, ballot: &Ballot) -> Result<()> {
     page.may(Action::TransferApprove)?;
     let (by, actor) = person(&page.who)?;
-    let digest: Sha256 = ballot.digest.parse().map_err(|_| Error::invalid("bad-digest", "the form has no digest"))?;
+    let digest: Sha256 =
+        ballot.digest.parse().map_err(|_| Error::invalid("bad-digest", "the form has no digest"))?;
     page.site.crossing.vote(id, (by, &actor), verdict, &ballot.reason, &digest).await.map(drop)
 }
 
@@ -264,7 +279,10 @@ async fn answer(page: &Page, id: TransferId, done: Result<()>) -> Answer {
     };
     let here = matches!(
         error.kind(),
-        ErrorKind::PolicyRefused | ErrorKind::AwaitingApproval | ErrorKind::Conflict | ErrorKind::VerificationFailed
+        ErrorKind::PolicyRefused
+            | ErrorKind::AwaitingApproval
+            | ErrorKind::Conflict
+            | ErrorKind::VerificationFailed
     );
     if !here || page.may(Action::TransferRead).is_err() {
         return Err(Failed(error));
