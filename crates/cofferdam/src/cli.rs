@@ -289,7 +289,8 @@ pub enum KeyAction {
     /// Believe transfers of another site that are signed with this key.
     Trust {
         /// The other site's name.
-        site: String,
+        #[arg(value_name = "SITE")]
+        sender: String,
         /// Its key.
         key: String,
     },

@@ -24,13 +24,18 @@ impl Client {
     /// `Invalid` when no site is named.
     pub fn new(url: Option<&str>, token: Option<&str>) -> Result<Self> {
         let url = url.ok_or_else(|| {
-            Error::invalid("no-site", "no site is named").hint("use --site URL, or set COFFERDAM_URL and COFFERDAM_TOKEN")
+            Error::invalid("no-site", "no site is named")
+                .hint("use --site URL, or set COFFERDAM_URL and COFFERDAM_TOKEN")
         })?;
         let http = reqwest::Client::builder()
             .no_proxy()
             .build()
             .map_err(|e| Error::internal("making an HTTP client", e))?;
-        Ok(Self { url: url.trim_end_matches('/').to_owned(), token: token.map(|t| Secret::new(t.to_owned())), http })
+        Ok(Self {
+            url: url.trim_end_matches('/').to_owned(),
+            token: token.map(|t| Secret::new(t.to_owned())),
+            http,
+        })
     }
 
     /// `GET`.
@@ -46,24 +51,53 @@ impl Client {
     /// # Errors
     /// What the site answered, or `Unavailable`.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value> {
-        let request = self.http.post(format!("{}{path}", self.url)).header("content-type", "application/json");
+        let request =
+            self.http.post(format!("{}{path}", self.url)).header("content-type", "application/json");
         self.send(request.body(body.to_string())).await
     }
 
-    async fn send(&self, mut request: reqwest::RequestBuilder) -> Result<Value> {
+    /// `GET` of a text.
+    ///
+    /// # Errors
+    /// What the site answered, or `Unavailable`.
+    pub async fn text(&self, path: &str) -> Result<String> {
+        let response = self.answer(self.http.get(format!("{}{path}", self.url))).await?;
+        response.text().await.map_err(|e| self.away(e))
+    }
+
+    /// Reads a stream of events to its end.
+    ///
+    /// # Errors
+    /// What the site answered, or `Unavailable`.
+    pub async fn follow(&self, path: &str) -> Result<()> {
+        let mut response = self.answer(self.http.get(format!("{}{path}", self.url))).await?;
+        while response.chunk().await.map_err(|e| self.away(e))?.is_some() {}
+        Ok(())
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Value> {
+        let bytes = self.answer(request).await?.bytes().await.map_err(|e| self.away(e))?;
+        Ok(serde_json::from_slice(&bytes).unwrap_or_else(|_| json!({})))
+    }
+
+    /// A good answer, or the site's refusal as an error.
+    async fn answer(&self, mut request: reqwest::RequestBuilder) -> Result<reqwest::Response> {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.expose());
         }
-        let away = |e: reqwest::Error| {
-            Error::new(ErrorKind::Unavailable, "site-away", format!("the site {} does not answer", self.url))
-                .hint("is it running? `cofferdam serve`")
-                .with_source(e)
-        };
-        let response = request.send().await.map_err(away)?;
+        let response = request.send().await.map_err(|e| self.away(e))?;
         let status = response.status();
-        let bytes = response.bytes().await.map_err(away)?;
-        let value: Value = serde_json::from_slice(&bytes).unwrap_or_else(|_| json!({}));
-        if status.is_success() { Ok(value) } else { Err(refused(status.as_u16(), &value)) }
+        if status.is_success() {
+            return Ok(response);
+        }
+        let bytes = response.bytes().await.map_err(|e| self.away(e))?;
+        Err(refused(status.as_u16(), &serde_json::from_slice(&bytes).unwrap_or_else(|_| json!({}))))
+    }
+
+    fn away(&self, error: reqwest::Error) -> Error {
+        Error::new(ErrorKind::Unavailable, "site-away", format!("the site {} does not answer", self.url))
+            .hint("is it running? `cofferdam serve`")
+            .with_source(error)
     }
 
     /// The token, to hand it on.
@@ -79,7 +113,8 @@ impl Client {
         use std::net::ToSocketAddrs as _;
         let wrong = || Error::invalid("site-address", format!("`{}` is not a usable site address", self.url));
         let url = url::Url::parse(&self.url).map_err(|_| wrong())?;
-        let (host, port) = (url.host_str().ok_or_else(wrong)?, url.port_or_known_default().ok_or_else(wrong)?);
+        let (host, port) =
+            (url.host_str().ok_or_else(wrong)?, url.port_or_known_default().ok_or_else(wrong)?);
         (host, port).to_socket_addrs().ok().and_then(|mut all| all.next()).ok_or_else(wrong)
     }
 
@@ -106,9 +141,16 @@ impl Client {
 }
 
 /// The set-up of one client. Cargo has no place for a token when it only reads, so it is in the path.
-pub fn setup(format: &dyn cofferdam_format_kit::Format, url: &str, repository: &str, token: Option<&str>) -> ClientSetup {
+pub fn setup(
+    format: &dyn cofferdam_format_kit::Format,
+    url: &str,
+    repository: &str,
+    token: Option<&str>,
+) -> ClientSetup {
     match token {
-        Some(token) if format.name() == "cargo" => format.client_setup(&format!("{url}/t/{token}/r/{repository}"), None),
+        Some(token) if format.name() == "cargo" => {
+            format.client_setup(&format!("{url}/t/{token}/r/{repository}"), None)
+        }
         _ => format.client_setup(&format!("{url}/r/{repository}"), token),
     }
 }
@@ -129,7 +171,8 @@ fn refused(status: u16, value: &Value) -> Error {
         507 => ErrorKind::NoSpace,
         _ => ErrorKind::Unavailable,
     };
-    let message = value["title"].as_str().map_or_else(|| format!("the site answered {status}"), str::to_owned);
+    let message =
+        value["title"].as_str().map_or_else(|| format!("the site answered {status}"), str::to_owned);
     // Codes are constants in the program that made them; here they are a client's knowledge.
     let code: &'static str = value["code"].as_str().map_or("site-refused", |c| c.to_owned().leak());
     let error = Error::new(kind, code, message);

@@ -133,7 +133,9 @@ impl Config {
         if config.public_url.ends_with('/') || !config.public_url.starts_with("http") {
             return Err(Error::invalid(
                 "config",
-                format!("{place} is wrong: public_url is an http or https address without a slash at its end"),
+                format!(
+                    "{place} is wrong: public_url is an http or https address without a slash at its end"
+                ),
             ));
         }
         Ok(config)

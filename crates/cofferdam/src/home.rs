@@ -27,12 +27,15 @@ impl Home {
     /// `Invalid` when neither is known.
     pub fn find(named: Option<&Path>) -> Result<Self> {
         if let Some(path) = named {
-            return Ok(Self(std::path::absolute(path).map_err(|e| Error::io("finding the state folder", e))?));
+            return Ok(Self(
+                std::path::absolute(path).map_err(|e| Error::io("finding the state folder", e))?,
+            ));
         }
         let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
         let usual = state.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/state")));
         usual.map(|p| Self(p.join("cofferdam"))).ok_or_else(|| {
-            Error::invalid("home", "no state folder is known").hint("name one with --home DIR or COFFERDAM_HOME")
+            Error::invalid("home", "no state folder is known")
+                .hint("name one with --home DIR or COFFERDAM_HOME")
         })
     }
 

@@ -22,7 +22,8 @@ pub fn exit_code(kind: ErrorKind) -> u8 {
 /// Says what went wrong: to people on standard error, to programs as JSON on standard output.
 pub fn failed(error: &Error, json: bool) -> ExitCode {
     if json {
-        let value = json!({ "error": { "code": error.code(), "message": error.message(), "hint": error.advice() } });
+        let value =
+            json!({ "error": { "code": error.code(), "message": error.message(), "hint": error.advice() } });
         println!("{value}");
     } else {
         eprintln!("error: {}", error.message());

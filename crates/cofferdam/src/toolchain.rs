@@ -19,11 +19,24 @@ pub const BUILD_WORK: &str = "/build/work";
 
 /// Folders of this account's home that hold toolchains, not secrets: shown read-only inside.
 const TOOLCHAINS: &[&str] = &[
-    ".cargo/bin", ".rustup", ".pyenv", ".nvm", ".volta", ".local/bin", ".local/lib", ".local/share/uv", ".asdf", ".sdkman", "go/bin", ".nodenv", ".rbenv",
+    ".cargo/bin",
+    ".rustup",
+    ".pyenv",
+    ".nvm",
+    ".volta",
+    ".local/bin",
+    ".local/lib",
+    ".local/share/uv",
+    ".asdf",
+    ".sdkman",
+    "go/bin",
+    ".nodenv",
+    ".rbenv",
 ];
 
 /// Environment of this machine that a build needs to find its tools, and nothing else.
-const PASSED: &[&str] = &["PATH", "LANG", "LC_ALL", "TZ", "TERM", "JAVA_HOME", "GOROOT", "PYENV_ROOT", "RUSTUP_HOME", "NVM_DIR"];
+const PASSED: &[&str] =
+    &["PATH", "LANG", "LC_ALL", "TZ", "TERM", "JAVA_HOME", "GOROOT", "PYENV_ROOT", "RUSTUP_HOME", "NVM_DIR"];
 
 /// What is hidden and what is shown again.
 #[derive(Clone, Debug)]
@@ -39,7 +52,8 @@ pub struct Toolchain {
 impl Toolchain {
     /// The toolchains of whoever runs this program. `secret` are more folders to hide (state folders).
     pub fn find(secret: &[PathBuf]) -> Self {
-        let home = std::env::var_os("HOME").map(PathBuf::from).filter(|h| h.is_absolute() && *h != Path::new("/"));
+        let home =
+            std::env::var_os("HOME").map(PathBuf::from).filter(|h| h.is_absolute() && *h != Path::new("/"));
         let mut hide: BTreeSet<PathBuf> = secret.iter().filter(|p| p.exists()).cloned().collect();
         let mut shown = BTreeSet::new();
         if let Some(home) = &home {
@@ -82,7 +96,8 @@ impl Toolchain {
 /// the interpreter that they stand for comes first on `PATH` instead.
 fn pyenv_bin(home: &Path) -> Option<PathBuf> {
     let root = std::env::var_os("PYENV_ROOT").map_or_else(|| home.join(".pyenv"), PathBuf::from);
-    let named = std::env::var("PYENV_VERSION").or_else(|_| std::fs::read_to_string(root.join("version"))).ok()?;
+    let named =
+        std::env::var("PYENV_VERSION").or_else(|_| std::fs::read_to_string(root.join("version"))).ok()?;
     let bin = root.join("versions").join(named.lines().next()?.trim()).join("bin");
     bin.join("python3").exists().then_some(bin)
 }

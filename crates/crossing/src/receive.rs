@@ -12,9 +12,7 @@ use cofferdam_format_kit::Draft;
 use cofferdam_store::{TransferItemRow, TransferRow};
 use cofferdam_transfer::{Record, Refusal, Sequence, StreamState, Trust, Verified, classify};
 use cofferdam_trust::VerifyingKey;
-use cofferdam_types::{
-    Digests, Error, ErrorKind, PackageUrl, PersonId, Result, Sha256, SiteName, TransferId,
-};
+use cofferdam_types::{Digests, Error, ErrorKind, PackageUrl, PersonId, Result, Sha256, TransferId};
 use futures::StreamExt as _;
 use serde_json::json;
 use tokio::{runtime::Handle, sync::mpsc};
@@ -109,6 +107,7 @@ impl Crossing {
         self.check_required(&verified).await?;
         let verified = Arc::new(verified);
         let (carried, records) = self.quarantine(&verified, Arc::clone(&progress)).await?;
+        self.remember(&carried).await?;
         let items = self.inspect(records, progress.as_ref()).await?;
         self.keep_received(&verified, &carried, items, by).await
     }
@@ -236,6 +235,17 @@ impl Crossing {
         done.map_err(|trouble| trouble.0)
     }
 
+    /// Remembers the digests of what came, for the formats' inspection. A blob's row makes it visible
+    /// to nobody: only a file's row does.
+    async fn remember(&self, carried: &[Digests]) -> Result<()> {
+        let now = self.clock().now();
+        let mut tx = self.db().write().await?;
+        for digests in carried {
+            tx.registry().put_blob(digests, now).await?;
+        }
+        tx.commit().await
+    }
+
     /// Lets every format look at its own bytes again. A refused item does not stop the others: people
     /// see all that is wrong at once.
     async fn inspect<P: Progress>(&self, records: Vec<Record>, progress: &P) -> Result<Vec<TransferItemRow>> {
@@ -351,7 +361,6 @@ impl Crossing {
         let mut tx = self.db().write().await?;
         let id = tx.crossing().insert_transfer(&row).await?;
         for digests in carried {
-            tx.registry().put_blob(digests, now).await?;
             tx.crossing().insert_blob(id, &digests.sha256, digests.size).await?;
         }
         for item in &items {
@@ -456,10 +465,4 @@ fn store(
 /// Distinct repositories of a transfer's releases.
 pub(crate) fn repositories(items: &[TransferItemRow]) -> BTreeSet<(String, String)> {
     items.iter().filter(|i| i.kind == "release").map(|i| (i.repository.clone(), i.format.clone())).collect()
-}
-
-/// The site that a transfer says it comes from; used by pages.
-#[must_use]
-pub fn source_of(row: &TransferRow) -> Option<SiteName> {
-    row.source.parse().ok()
 }

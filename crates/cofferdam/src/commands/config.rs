@@ -17,17 +17,22 @@ pub fn run(context: &Context, action: &ConfigAction) -> Result<()> {
     match action {
         ConfigAction::Check => {
             let file = home.config_file();
-            output::show(&json!({ "ok": true, "file": file }), context.json, |_| format!("{} is right\n", file.display()));
+            output::show(&json!({ "ok": true, "file": file }), context.json, |_| {
+                format!("{} is right\n", file.display())
+            });
         }
         ConfigAction::Show => {
-            let written = std::fs::read_to_string(home.config_file()).map_err(|e| Error::io("reading the configuration", e))?;
+            let written = std::fs::read_to_string(home.config_file())
+                .map_err(|e| Error::io("reading the configuration", e))?;
             let rows = rows(&config, &written)?;
             output::show(&Value::Object(rows), context.json, |v| {
                 let rows: Vec<Vec<String>> = v
                     .as_object()
                     .into_iter()
                     .flatten()
-                    .map(|(k, v)| vec![k.clone(), v["value"].to_string(), v["from"].as_str().unwrap_or("").to_owned()])
+                    .map(|(k, v)| {
+                        vec![k.clone(), v["value"].to_string(), v["from"].as_str().unwrap_or("").to_owned()]
+                    })
                     .collect();
                 output::table(&["key", "value", "from"], &rows)
             });
@@ -44,7 +49,8 @@ fn rows(config: &Config, written: &str) -> Result<Map<String, Value>> {
     let mut out = Map::new();
     for (key, value) in flat {
         let variable = OVERRIDES.iter().find(|(name, k)| *k == key && std::env::var_os(name).is_some());
-        let in_file = key.split('.').try_fold(&toml::Value::Table(file.clone()), |t, part| t.get(part)).is_some();
+        let in_file =
+            key.split('.').try_fold(&toml::Value::Table(file.clone()), |t, part| t.get(part)).is_some();
         let from = match variable {
             Some((name, _)) => format!("environment {name}"),
             None if in_file => "cofferdam.toml".to_owned(),
@@ -64,7 +70,9 @@ fn flatten(prefix: &str, value: &Value, out: &mut Vec<(String, Value)>) {
             }
         }
         // A database address holds a password.
-        Value::String(text) if prefix == "database.url" && text.contains('@') => out.push((prefix.to_owned(), json!("***"))),
+        Value::String(text) if prefix == "database.url" && text.contains('@') => {
+            out.push((prefix.to_owned(), json!("***")))
+        }
         other => out.push((prefix.to_owned(), other.clone())),
     }
 }

@@ -72,7 +72,13 @@ pub fn run(context: &Context) -> Result<ExitCode> {
     output::show(&json!({ "checks": value }), context.json, |_| {
         let mut text = String::new();
         for check in &checks {
-            let mark = if check.ok { "ok     " } else if check.required { "MISSING" } else { "absent " };
+            let mark = if check.ok {
+                "ok     "
+            } else if check.required {
+                "MISSING"
+            } else {
+                "absent "
+            };
             text.push_str(&format!("{mark}  {:<32} {}\n", check.name, check.detail));
             if !check.ok && !check.remedy.is_empty() {
                 text.push_str(&format!("         {:<32} {}\n", "", check.remedy));

@@ -26,12 +26,16 @@ pub async fn run(context: &Context, arguments: &InitArgs) -> Result<()> {
         "connected" => Role::Connected,
         "isolated" => Role::Isolated,
         other => {
-            return Err(Error::invalid("role", format!("there is no role `{other}`"))
-                .hint("a site is `connected` (records and packs) or `isolated` (receives, never dials out)"));
+            return Err(Error::invalid("role", format!("there is no role `{other}`")).hint(
+                "a site is `connected` (records and packs) or `isolated` (receives, never dials out)",
+            ));
         }
     };
     let listen = arguments.listen.parse().map_err(|_| {
-        Error::invalid("listen", format!("`{}` is not an address and port, such as 127.0.0.1:8470", arguments.listen))
+        Error::invalid(
+            "listen",
+            format!("`{}` is not an address and port, such as 127.0.0.1:8470", arguments.listen),
+        )
     })?;
     let token = create(&home, &template(&name, role, listen), &arguments.admin).await?;
     let value = json!({ "home": home.path(), "name": name, "admin": arguments.admin, "token": token });
@@ -56,8 +60,11 @@ pub async fn run(context: &Context, arguments: &InitArgs) -> Result<()> {
 /// `Conflict` when there is a site already; nothing is changed then.
 pub async fn create(home: &Home, config_text: &str, admin: &str) -> Result<String> {
     if home.config_file().exists() {
-        return Err(Error::conflict("site-exists", format!("there is already a site in {}", home.path().display()))
-            .hint("start it with `cofferdam serve`, or name another folder with --home"));
+        return Err(Error::conflict(
+            "site-exists",
+            format!("there is already a site in {}", home.path().display()),
+        )
+        .hint("start it with `cofferdam serve`, or name another folder with --home"));
     }
     let config = Config::parse(config_text, "the new configuration", &|name| std::env::var(name).ok())?;
     private_folder(home.path())?;
@@ -94,5 +101,9 @@ pub async fn create(home: &Home, config_text: &str, admin: &str) -> Result<Strin
 }
 
 fn private_folder(path: &Path) -> Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| Error::io(format!("making {}", path.display()), e))
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|e| Error::io(format!("making {}", path.display()), e))
 }

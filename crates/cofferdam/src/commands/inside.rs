@@ -13,9 +13,13 @@ pub async fn run(context: &Context, command: &[String]) -> Result<ExitCode> {
     let client = context.client()?;
     let site = client.address()?;
     let inside = format!("http://{}", door(site).listen);
-    let setups: Vec<_> = client.setups(client.token(), &inside).await?.into_iter().map(|(_, _, s)| s).collect();
+    let setups: Vec<_> =
+        client.setups(client.token(), &inside).await?.into_iter().map(|(_, _, s)| s).collect();
     let folder = std::env::current_dir().map_err(|e| Error::io("finding this folder", e))?;
-    let home = tempfile::Builder::new().prefix("cofferdam-inside-").tempdir().map_err(|e| Error::io("making a home", e))?;
+    let home = tempfile::Builder::new()
+        .prefix("cofferdam-inside-")
+        .tempdir()
+        .map_err(|e| Error::io("making a home", e))?;
     let build = Build { command, folder: &folder, home: home.path(), site, setups: &setups, secret: &[] };
     let mut spec = build.spec()?;
     spec.stdin = Stdio::Inherit;

@@ -29,10 +29,12 @@ pub async fn run(context: &Context, action: KeyAction) -> Result<()> {
             });
             Ok(())
         }
-        KeyAction::Trust { site, key } => {
+        KeyAction::Trust { sender: site, key } => {
             let body = json!({ "site": site, "key": key });
             let value = context.client()?.post("/api/v1/keys", &body).await?;
-            output::show(&value, context.json, |v| format!("transfers of `{site}` signed with {} are believed\n", v["key_id"]));
+            output::show(&value, context.json, |v| {
+                format!("transfers of `{site}` signed with {} are believed\n", v["key_id"])
+            });
             Ok(())
         }
     }

@@ -72,7 +72,8 @@ fn open_socket(config: &Config, arguments: &ServeArgs) -> Result<TcpListener> {
 /// A socket that whoever started us has opened.
 fn inherited(fd: i32) -> Result<TcpListener> {
     // Opening the descriptor's own entry would make a new socket; it has to be taken over as it is.
-    let duplicate = rustix::io::fcntl_dupfd_cloexec(borrowed(fd)?, 3).map_err(|e| Error::io("taking over the socket", e.into()))?;
+    let duplicate = rustix::io::fcntl_dupfd_cloexec(borrowed(fd)?, 3)
+        .map_err(|e| Error::io("taking over the socket", e.into()))?;
     Ok(TcpListener::from(duplicate))
 }
 
@@ -98,7 +99,8 @@ async fn serve(home: Home, config: Config, listeners: Vec<TcpListener>, argument
     let mut tasks = Vec::new();
     for listener in listeners {
         listener.set_nonblocking(true).map_err(|e| Error::io("opening the socket", e))?;
-        let listener = tokio::net::TcpListener::from_std(listener).map_err(|e| Error::io("opening the socket", e))?;
+        let listener =
+            tokio::net::TcpListener::from_std(listener).map_err(|e| Error::io("opening the socket", e))?;
         let routes = cofferdam_http::router(opened.site.clone());
         let stopped = stop.clone();
         tasks.push(tokio::spawn(async move {
@@ -210,16 +212,14 @@ async fn start_runner(
     let toolchain = Toolchain::find(&[home.path().to_owned()]);
     // The runner is in the same network namespace as the site, which listens on the loopback there.
     let own = SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()));
-    let url = format!("http://{own}").parse().map_err(|e| Error::internal("the site's own address", e))?;
-    let mut runner = RunnerConfig::new(url, token, home.runner(), Arc::new(SystemClock));
-    runner.name = "built in".into();
-    runner.concurrency = config.runner.concurrency;
-    runner.doors = vec![door(own)];
-    runner.toolchain_mounts = toolchain.mounts;
-    runner.hide = toolchain.hide;
-    if let Some((_, path)) = toolchain.env.iter().find(|(name, _)| name == "PATH") {
-        runner.host_path.clone_from(path);
-    }
-    let runner = Runner::new(runner)?;
+    let runner = Runner::new(RunnerConfig {
+        name: "built in".into(),
+        concurrency: config.runner.concurrency,
+        site_door: Some(door(own)),
+        mounts: toolchain.mounts,
+        hide: toolchain.hide,
+        env: toolchain.env,
+        ..RunnerConfig::new(format!("http://{own}"), token, home.runner(), Arc::new(SystemClock))
+    })?;
     Ok(tokio::spawn(async move { runner.run(stop).await }))
 }

@@ -52,7 +52,8 @@ struct Bar(ProgressBar);
 impl Bar {
     fn new() -> Self {
         let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
-        let style = ProgressStyle::with_template("verifying {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+        let style =
+            ProgressStyle::with_template("verifying {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
         Self(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
     }
 }
@@ -112,7 +113,10 @@ pub async fn receive(context: &Context, folder: &Path) -> Result<ExitCode> {
             text.push_str(&format!("  refused: {} ({})\n", refused[0], refused[1]));
         }
         if sound {
-            text.push_str(&format!("next: two other people look at it (`cofferdam transfers {0}`) and `cofferdam approve {0}`\n", v["id"]));
+            text.push_str(&format!(
+                "next: two other people look at it (`cofferdam transfers {0}`) and `cofferdam approve {0}`\n",
+                v["id"]
+            ));
         }
         text
     });
@@ -171,7 +175,11 @@ fn one(value: &Value) -> String {
     }
     for (title, name) in [("new", "added"), ("updated", "updated"), ("here already", "known")] {
         for line in value["difference"][name].as_array().into_iter().flatten() {
-            let from = line["from"].as_str().filter(|_| name == "updated").map(|f| format!(" (from {f})")).unwrap_or_default();
+            let from = line["from"]
+                .as_str()
+                .filter(|_| name == "updated")
+                .map(|f| format!(" (from {f})"))
+                .unwrap_or_default();
             out.push_str(&format!(
                 "  {title}: {} {} in {}{from}, {}\n",
                 line["package"].as_str().unwrap_or(""),
@@ -194,7 +202,8 @@ pub async fn vote(context: &Context, arguments: &VoteArgs, verb: &str) -> Result
         Some(digest) => digest.clone(),
         None => {
             let mut value = client.get(&format!("/api/v1/transfers/{}", arguments.id)).await?;
-            value["difference"] = client.get(&format!("/api/v1/transfers/{}/difference", arguments.id)).await?;
+            value["difference"] =
+                client.get(&format!("/api/v1/transfers/{}/difference", arguments.id)).await?;
             eprint!("{}", one(&value));
             confirm(verb)?;
             value["digest"].as_str().unwrap_or_default().to_owned()
@@ -213,8 +222,11 @@ pub async fn vote(context: &Context, arguments: &VoteArgs, verb: &str) -> Result
 /// A person at a terminal says yes to what they see. A program has to name the digest.
 fn confirm(verb: &str) -> Result<()> {
     if !std::io::stdin().is_terminal() {
-        return Err(Error::invalid("digest-needed", format!("without a terminal, `{verb}` needs the digest that was looked at"))
-            .hint("`cofferdam --json transfers ID` shows it; pass it with --digest"));
+        return Err(Error::invalid(
+            "digest-needed",
+            format!("without a terminal, `{verb}` needs the digest that was looked at"),
+        )
+        .hint("`cofferdam --json transfers ID` shows it; pass it with --digest"));
     }
     eprint!("{verb} exactly this? [y/N] ");
     let _ = std::io::stderr().flush();

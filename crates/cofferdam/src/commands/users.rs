@@ -53,7 +53,9 @@ pub async fn user(context: &Context, action: UserAction) -> Result<()> {
             let mut rows = Vec::new();
             for person in tx.access().people().await? {
                 let roles = tx.access().roles(person.id).await?;
-                rows.push(json!({ "id": person.id, "name": person.name, "state": person.state, "roles": roles }));
+                rows.push(
+                    json!({ "id": person.id, "name": person.name, "state": person.state, "roles": roles }),
+                );
             }
             drop(tx);
             db.close().await;
@@ -63,8 +65,13 @@ pub async fn user(context: &Context, action: UserAction) -> Result<()> {
                     .into_iter()
                     .flatten()
                     .map(|p| {
-                        let roles: Vec<&str> = p["roles"].as_array().into_iter().flatten().filter_map(|r| r.as_str()).collect();
-                        vec![p["name"].as_str().unwrap_or("").to_owned(), p["state"].as_str().unwrap_or("").to_owned(), roles.join(", ")]
+                        let roles: Vec<&str> =
+                            p["roles"].as_array().into_iter().flatten().filter_map(|r| r.as_str()).collect();
+                        vec![
+                            p["name"].as_str().unwrap_or("").to_owned(),
+                            p["state"].as_str().unwrap_or("").to_owned(),
+                            roles.join(", "),
+                        ]
                     })
                     .collect();
                 output::table(&["name", "state", "roles"], &rows)
@@ -80,7 +87,9 @@ pub async fn token(context: &Context, action: TokenAction) -> Result<()> {
     match action {
         TokenAction::Create { user, name, days } => {
             let person = access.person(&user).await?;
-            let id = person.person().ok_or_else(|| Error::not_found(format!("there is nobody called `{user}`")))?;
+            let id = person
+                .person()
+                .ok_or_else(|| Error::not_found(format!("there is nobody called `{user}`")))?;
             let lifetime = Some(Duration::from_secs(days.saturating_mul(24 * 3600)));
             let new = NewToken { name: &name, owner: TokenOwner::Person(id), scopes: "", lifetime };
             let token = access.create_token(new, ACTOR).await?;
