@@ -1,10 +1,6 @@
 //! A site with something of everything in it, some of it with hostile names, asked in-process.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeMap, io::Write as _, path::Path, process::Stdio, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use axum::{Router, body::Body};
@@ -12,7 +8,7 @@ use bytes::Bytes;
 use cofferdam_access::{Access, NewPerson, NewToken, Role, approval};
 use cofferdam_blobs::LocalBlobs;
 use cofferdam_crossing::{Crossing, CrossingParts, Projects, SUBJECT_KIND};
-use cofferdam_forge::{Forge, ForgeParts, JobPlan, Moved, Planned, Planner, Sources, Wanted, ZERO};
+use cofferdam_forge::{Forge, ForgeParts, Moved, ZERO};
 use cofferdam_format_kit::RepositoryKind;
 use cofferdam_git::{GitBinary, GitService};
 use cofferdam_http::{Site, SiteState, router};
@@ -29,37 +25,6 @@ pub const HOST: &str = "site.example";
 pub const PASSWORD: &str = "a long password";
 /// What somebody hostile calls things.
 pub const HOSTILE: &str = "<script>alert('x')</script>";
-const SHA: &str = "1111111111111111111111111111111111111111";
-
-struct OneJob;
-
-#[async_trait]
-impl Planner for OneJob {
-    async fn plan(&self, _: &Wanted<'_>) -> Result<Option<Planned>> {
-        let job = JobPlan { name: format!("build {HOSTILE}"), stage: "build".into(), ..JobPlan::default() };
-        Ok(Some(Planned { jobs: vec![job], error: String::new() }))
-    }
-}
-
-#[derive(Default)]
-struct Refs(Mutex<BTreeMap<(i64, String), String>>);
-
-#[async_trait]
-impl Sources for Refs {
-    async fn init(&self, _: ProjectId, _: &str) -> Result<()> {
-        Ok(())
-    }
-
-    async fn resolve(&self, project: ProjectId, reference: &str) -> Result<Option<String>> {
-        Ok(self.0.lock().unwrap().get(&(project.0, reference.to_owned())).cloned())
-    }
-
-    async fn update_ref(&self, project: ProjectId, reference: &str, sha: &str) -> Result<()> {
-        self.0.lock().unwrap().insert((project.0, reference.to_owned()), sha.to_owned());
-        Ok(())
-    }
-}
-
 struct NoProjects(Forge);
 
 #[async_trait]
@@ -79,7 +44,7 @@ pub struct World {
     pub forge: Forge,
     pub registry: Registry,
     pub clock: TestClock,
-    _home: tempfile::TempDir,
+    home: tempfile::TempDir,
 }
 
 /// An answer with its text.
@@ -123,8 +88,7 @@ impl World {
         let forge = Forge::new(ForgeParts {
             db,
             blobs,
-            sources: Arc::new(Refs::default()),
-            planner: Arc::new(OneJob),
+            git: git.clone(),
             clock: clock.clone(),
             registry: registry.clone(),
             key: key.clone(),
@@ -135,7 +99,7 @@ impl World {
             site: "inside".parse().unwrap(),
             registry: registry.clone(),
             access: access.clone(),
-            git: git.clone(),
+            git,
             projects: Arc::new(NoProjects(forge.clone())),
             key: key.clone(),
             tool: "test".into(),
@@ -146,13 +110,12 @@ impl World {
             registry: registry.clone(),
             crossing,
             key: key.verifying_key(),
-            git,
             forge: forge.clone(),
             access: access.clone(),
             anonymous_read,
             clock,
         }));
-        Some(Self { routes, access, forge, registry, clock: test_clock, _home: home })
+        Some(Self { routes, access, forge, registry, clock: test_clock, home })
     }
 
     pub async fn person(&self, name: &str, roles: &[Role]) -> PersonId {
@@ -264,7 +227,14 @@ impl World {
     /// A running job with a log.
     pub async fn job(&self, log: &'static str) -> JobId {
         let project = self.forge.create_project("person:dave", "team/tool").await.unwrap();
-        let moved = Moved { reference: "refs/heads/main".into(), before: ZERO.into(), after: SHA.into() };
+        let repository = self.home.path().join(format!("git/{}.git", project.id));
+        let file = format!(
+            "\"build {HOSTILE}\":
+  script: make
+"
+        );
+        let after = commit(&repository, &file);
+        let moved = Moved { reference: "refs/heads/main".into(), before: ZERO.into(), after };
         self.forge.pushed(&project, "person:dave", &[moved]).await.unwrap();
         let runner = self.forge.register_runner("test", "a machine", &[], true).await.unwrap().0.id;
         let job =
@@ -276,6 +246,25 @@ impl World {
         tx.commit().await.unwrap();
         id
     }
+}
+
+/// Commits a pipeline file to `main` of a bare repository; the commit.
+fn commit(repository: &Path, file: &str) -> String {
+    let git = || {
+        let mut git = std::process::Command::new("git");
+        git.arg("--git-dir").arg(repository).env("GIT_CONFIG_NOSYSTEM", "1").env("HOME", repository);
+        git
+    };
+    let mut import = git().args(["fast-import", "--quiet"]).stdin(Stdio::piped()).spawn().unwrap();
+    let stream = format!(
+        "commit refs/heads/main\ncommitter D <dave@site.example> 0 +0000\ndata 5\nfirst\n\
+         M 100644 inline .gitlab-ci.yml\ndata {}\n{file}\n",
+        file.len()
+    );
+    import.stdin.take().unwrap().write_all(stream.as_bytes()).unwrap();
+    assert!(import.wait().unwrap().success());
+    let out = git().args(["rev-parse", "main"]).output().unwrap();
+    String::from_utf8(out.stdout).unwrap().trim().to_owned()
 }
 
 fn served(package: &str, sha256: Option<Sha256>) -> ServedRow {
