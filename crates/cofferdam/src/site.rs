@@ -85,8 +85,7 @@ pub async fn open(home: &Home, config: &Config) -> Result<Opened> {
     let forge = Forge::new(ForgeParts {
         db: db.clone(),
         blobs,
-        sources: Arc::new(Arc::clone(&git)),
-        planner: Arc::new(NotYet),
+        git: Arc::clone(&git),
         clock: Arc::clone(&clock),
         registry: registry.clone(),
         key: Arc::clone(&key),
@@ -98,7 +97,7 @@ pub async fn open(home: &Home, config: &Config) -> Result<Opened> {
         registry: registry.clone(),
         access: access.clone(),
         projects: Arc::new(ForgeProjects { git: Arc::clone(&git), clock: Arc::clone(&clock) }),
-        git: Arc::clone(&git),
+        git,
         key: Arc::clone(&key),
         tool: concat!("cofferdam ", env!("CARGO_PKG_VERSION")).to_owned(),
     });
@@ -109,7 +108,6 @@ pub async fn open(home: &Home, config: &Config) -> Result<Opened> {
         crossing: crossing.clone(),
         key: key.verifying_key(),
         forge: forge.clone(),
-        git,
         access: access.clone(),
         anonymous_read: config.access.anonymous_read,
         clock,
@@ -172,12 +170,4 @@ async fn upstreams(config: &Config) -> Result<BTreeMap<&'static str, Arc<dyn Ups
         out.insert(format, Arc::new(HttpUpstream::new(one, &Options::default())?));
     }
     Ok(out)
-}
-
-struct NotYet;
-#[async_trait::async_trait]
-impl cofferdam_forge::Planner for NotYet {
-    async fn plan(&self, _: &cofferdam_forge::Wanted<'_>) -> Result<Option<cofferdam_forge::Planned>> {
-        Ok(None)
-    }
 }

@@ -7,9 +7,9 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `projects` `push` `planning` | from a push to a plan |
+//! | `projects` `push` `planning` `files` | from a push to a plan |
 //! | `pipelines` `machine` `jobs` | states, and what follows from them |
-//! | `queue` `payload` `variables` `setup` | jobs to runners |
+//! | `queue` `payload` `parts` `variables` `setup` | jobs to runners |
 //! | `logs` `artifacts` `provenance` | what jobs leave behind |
 //! | `bells` | waking those who wait |
 //!
@@ -18,14 +18,15 @@
 
 mod artifacts;
 mod bells;
+mod files;
 mod jobs;
 mod keep;
 mod logs;
 mod machine;
 mod needs;
+mod parts;
 mod payload;
 mod pipelines;
-mod plan;
 mod planning;
 mod projects;
 mod provenance;
@@ -39,16 +40,17 @@ mod words;
 use std::sync::Arc;
 
 use cofferdam_blobs::Blobs;
+use cofferdam_git::GitService;
 use cofferdam_registry::Registry;
 use cofferdam_store::Db;
 use cofferdam_trust::SigningKey;
 use cofferdam_types::{Clock, SiteName, Timestamp};
 
 pub use artifacts::{MAX_ARTIFACT, MAX_ARTIFACTS, NewArtifact};
+pub use files::MAX_FILE;
 pub use jobs::{JobEnd, Updated};
 pub use keep::keep_for;
 pub use logs::{LogState, MAX_LOG, MAX_LOG_PIECE};
-pub use plan::{JobPlan, Need, PlanVariable, When};
 pub use planning::{PIPELINE_FILE, Planned, Planner, Sources, Wanted, ZERO};
 pub use projects::DEFAULT_BRANCH;
 pub use provenance::PREDICATE_TYPE;
@@ -62,6 +64,8 @@ pub struct Forge(Arc<Parts>);
 
 struct Parts {
     given: ForgeParts,
+    sources: Arc<dyn Sources>,
+    planner: Arc<dyn Planner>,
     bells: bells::Bells,
 }
 
@@ -72,9 +76,7 @@ pub struct ForgeParts {
     /// The site's blobs.
     pub blobs: Arc<dyn Blobs>,
     /// Where git repositories are kept.
-    pub sources: Arc<dyn Sources>,
-    /// What reads pipeline files.
-    pub planner: Arc<dyn Planner>,
+    pub git: Arc<dyn GitService>,
     /// The site's clock.
     pub clock: Arc<dyn Clock>,
     /// The site's packages, for the set-up of jobs.
@@ -91,7 +93,22 @@ impl Forge {
     /// Puts the parts together. The site's public address is the registry's.
     #[must_use]
     pub fn new(parts: ForgeParts) -> Self {
-        Self(Arc::new(Parts { given: parts, bells: bells::Bells::default() }))
+        let git = Arc::clone(&parts.git);
+        let site = parts.registry.public_url().to_owned();
+        let planner = files::PipelineFiles { git: Arc::clone(&git), site };
+        Self::over(parts, Arc::new(git), Arc::new(planner))
+    }
+
+    /// The same with other places for references and plans, such as a test's.
+    #[must_use]
+    pub fn over(parts: ForgeParts, sources: Arc<dyn Sources>, planner: Arc<dyn Planner>) -> Self {
+        Self(Arc::new(Parts { given: parts, sources, planner, bells: bells::Bells::default() }))
+    }
+
+    /// Where git repositories are kept, for the edge that carries git's own protocol.
+    #[must_use]
+    pub fn git(&self) -> &Arc<dyn GitService> {
+        &self.0.given.git
     }
 
     /// The site's address as clients see it, without a trailing slash.
@@ -109,11 +126,11 @@ impl Forge {
     }
 
     pub(crate) fn sources(&self) -> &Arc<dyn Sources> {
-        &self.0.given.sources
+        &self.0.sources
     }
 
     pub(crate) fn planner(&self) -> &Arc<dyn Planner> {
-        &self.0.given.planner
+        &self.0.planner
     }
 
     pub(crate) fn registry(&self) -> &Registry {

@@ -1,5 +1,6 @@
 //! A job as its runner gets it.
 
+use cofferdam_pipeline::{Origin, PlannedJob};
 use cofferdam_runner_api::{
     ArtifactsFile, Credential, Dependency, GitInfo, JobFeatures, JobInfo, JobResponse, RunnerInfo, Variable,
 };
@@ -7,8 +8,9 @@ use cofferdam_store::{JobRow, PipelineRow, ProjectRow, Tx};
 use cofferdam_types::{Error, Result, Secret};
 
 use crate::{
-    Forge, needs,
-    plan::JobPlan,
+    Forge,
+    machine::plan_of,
+    needs, parts,
     planning::kept_ref,
     setup::{HOME_FILES, setup},
     variables::{predefined, public, ref_name, secret},
@@ -45,7 +47,7 @@ impl Forge {
         let token = token.expose().as_str();
         let gone = || Error::not_found(format!("the project of job {} is gone", job.id));
         let project = tx.forge().project(job.project).await?.ok_or_else(gone)?;
-        let plan = JobPlan::of(job)?;
+        let plan = plan_of(job)?;
         let variables = self.variables(&project, pipeline, job, &plan, token)?;
         let depth = depth(&variables);
         Ok(JobResponse {
@@ -56,12 +58,12 @@ impl Forge {
             git_info: git_info(self.public_url(), &project, pipeline, token, depth),
             runner_info: RunnerInfo { timeout: job.timeout },
             variables,
-            steps: plan.steps,
-            hooks: plan.hooks,
-            image: plan.image,
-            services: plan.services,
-            artifacts: plan.artifacts,
-            cache: plan.cache,
+            steps: parts::steps(&plan, job.timeout),
+            hooks: Vec::new(),
+            image: parts::image(&plan),
+            services: parts::services(&plan),
+            artifacts: parts::artifacts(&plan),
+            cache: parts::caches(&plan),
             credentials: vec![Credential {
                 kind: "registry".into(),
                 url: authority(self.public_url()).into(),
@@ -83,7 +85,7 @@ impl Forge {
         project: &ProjectRow,
         pipeline: &PipelineRow,
         job: &JobRow,
-        plan: &JobPlan,
+        plan: &PlannedJob,
         token: &str,
     ) -> Result<Vec<Variable>> {
         let mut list = predefined(self.public_url(), project, pipeline, job);
@@ -97,7 +99,8 @@ impl Forge {
             // Not masked: no log holds the whole of it, and a mask has to be one line.
             list.push(Variable { masked: false, ..secret(HOME_FILES, client.home_files) });
         }
-        list.extend(plan.variables.iter().map(|v| Variable { raw: v.raw, ..public(&v.key, &v.value) }));
+        let own = plan.variables.iter().filter(|v| v.origin != Origin::Predefined);
+        list.extend(own.map(|v| Variable { raw: v.raw, ..public(&v.key, &v.value) }));
         Ok(list)
     }
 }

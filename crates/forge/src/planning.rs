@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cofferdam_git::GitService;
+use cofferdam_pipeline::PlannedJob;
 use cofferdam_store::{PipelineRow, ProjectRow};
 use cofferdam_types::{Error, ProjectId, Result};
 
-use crate::{Forge, plan::JobPlan};
+use crate::Forge;
 
 /// Where a project says what its pipeline is.
 pub const PIPELINE_FILE: &str = ".gitlab-ci.yml";
@@ -77,7 +78,7 @@ pub struct Wanted<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Planned {
     /// The jobs in the file's order.
-    pub jobs: Vec<JobPlan>,
+    pub jobs: Vec<PlannedJob>,
     /// What is wrong with the file, for people, with file, line and column; empty when nothing is.
     pub error: String,
 }

@@ -57,11 +57,17 @@ impl Forge {
     ) -> Result<Vec<PipelineRow>> {
         // Reading and evaluating files takes its time; the write transaction comes after it.
         let mut plans = Vec::new();
+        let mut commits = Vec::new();
         for m in moved.iter().filter(|m| m.after != ZERO).take(MAX_PIPELINES) {
+            // An annotated tag names a tag object; a pipeline is of the commit behind it.
+            let commit = self.sources().resolve(project.id, &m.after).await?;
+            commits.push((m, commit.unwrap_or_else(|| m.after.clone())));
+        }
+        for (m, commit) in &commits {
             let wanted = Wanted {
                 project,
                 git_ref: &m.reference,
-                sha: &m.after,
+                sha: commit,
                 before: &m.before,
                 source: "push",
                 actor,

@@ -26,38 +26,17 @@ pub(crate) fn secret(key: &str, value: impl Into<String>) -> Variable {
     Variable { key: key.into(), value: value.into(), masked: true, raw: true, ..Variable::default() }
 }
 
-/// The predefined variables, in GitLab's names. `site` is the site's address.
-pub(crate) fn predefined(
-    site: &str,
-    project: &ProjectRow,
-    pipeline: &PipelineRow,
-    job: &JobRow,
-) -> Vec<Variable> {
-    let reference = ref_name(&pipeline.git_ref);
+/// What is known of a project before there is a pipeline: rules may ask for it. `site` is the site's address.
+pub(crate) fn project_facts(site: &str, project: &ProjectRow) -> Vec<Variable> {
     let path = project.path();
     let (protocol, rest) = site.split_once("://").unwrap_or(("http", site));
     let authority = rest.split('/').next().unwrap_or(rest);
     let (host, port) = host_and_port(protocol, authority);
-    let mut list = vec![
+    vec![
         public("CI", "true"),
         public("GITLAB_CI", "true"),
         public("CI_API_V4_URL", format!("{site}/api/v4")),
-        public("CI_BUILDS_DIR", "/builds"),
-        public("CI_COMMIT_BEFORE_SHA", &pipeline.before_sha),
-        public("CI_COMMIT_REF_NAME", reference.name),
-        public("CI_COMMIT_REF_SLUG", slug(reference.name)),
-        public("CI_COMMIT_SHA", &pipeline.sha),
-        public("CI_COMMIT_SHORT_SHA", pipeline.sha.get(..8).unwrap_or(&pipeline.sha)),
         public("CI_DEFAULT_BRANCH", &project.default_branch),
-        public("CI_JOB_ID", job.id.to_string()),
-        public("CI_JOB_NAME", &job.name),
-        public("CI_JOB_NAME_SLUG", slug(&job.name)),
-        public("CI_JOB_STAGE", &job.stage),
-        public("CI_JOB_URL", format!("{site}/{path}/-/jobs/{}", job.id)),
-        public("CI_PIPELINE_ID", pipeline.id.to_string()),
-        public("CI_PIPELINE_IID", pipeline.iid.to_string()),
-        public("CI_PIPELINE_SOURCE", &pipeline.source),
-        public("CI_PIPELINE_URL", format!("{site}/{path}/-/pipelines/{}", pipeline.id)),
         public("CI_PROJECT_ID", project.id.to_string()),
         public("CI_PROJECT_NAME", &project.name),
         public("CI_PROJECT_NAMESPACE", &project.namespace),
@@ -70,8 +49,36 @@ pub(crate) fn predefined(
         public("CI_SERVER_PORT", port),
         public("CI_SERVER_PROTOCOL", protocol),
         public("CI_SERVER_URL", site),
-    ];
-    list.push(public(if reference.tag { "CI_COMMIT_TAG" } else { "CI_COMMIT_BRANCH" }, reference.name));
+    ]
+}
+
+/// The predefined variables of a job, in GitLab's names.
+pub(crate) fn predefined(
+    site: &str,
+    project: &ProjectRow,
+    pipeline: &PipelineRow,
+    job: &JobRow,
+) -> Vec<Variable> {
+    let reference = ref_name(&pipeline.git_ref);
+    let path = project.path();
+    let mut list = project_facts(site, project);
+    list.extend([
+        public("CI_COMMIT_BEFORE_SHA", &pipeline.before_sha),
+        public("CI_COMMIT_REF_NAME", reference.name),
+        public("CI_COMMIT_REF_SLUG", slug(reference.name)),
+        public("CI_COMMIT_SHA", &pipeline.sha),
+        public("CI_COMMIT_SHORT_SHA", pipeline.sha.get(..8).unwrap_or(&pipeline.sha)),
+        public("CI_JOB_ID", job.id.to_string()),
+        public("CI_JOB_NAME", &job.name),
+        public("CI_JOB_NAME_SLUG", slug(&job.name)),
+        public("CI_JOB_STAGE", &job.stage),
+        public("CI_JOB_URL", format!("{site}/{path}/-/jobs/{}", job.id)),
+        public("CI_PIPELINE_ID", pipeline.id.to_string()),
+        public("CI_PIPELINE_IID", pipeline.iid.to_string()),
+        public("CI_PIPELINE_SOURCE", &pipeline.source),
+        public("CI_PIPELINE_URL", format!("{site}/{path}/-/pipelines/{}", pipeline.id)),
+        public(if reference.tag { "CI_COMMIT_TAG" } else { "CI_COMMIT_BRANCH" }, reference.name),
+    ]);
     list
 }
 

@@ -5,7 +5,8 @@ mod world;
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
-use cofferdam_forge::{HOME_FILES, JobEnd, JobPlan, NewArtifact, PREDICATE_TYPE, Updated, When};
+use cofferdam_forge::{HOME_FILES, JobEnd, NewArtifact, PREDICATE_TYPE, Updated};
+use cofferdam_pipeline::{AllowFailure, PlannedJob, Retry, When};
 use cofferdam_store::{Db, ServedRow};
 use cofferdam_trust::{Envelope, verify_statement};
 use cofferdam_types::{Clock as _, ErrorKind, JobId, RunnerId, Sha256};
@@ -63,7 +64,7 @@ async fn states(world: &World, pipeline: cofferdam_types::PipelineId) -> (String
 async fn a_push_becomes_an_artifact_that_says_where_it_came_from(world: World) {
     let project = world.forge.create_project("person:alice", "team/tool").await.unwrap();
     let runner = runner(&world, &["linux"]).await;
-    world.plan(vec![JobPlan { tags: vec!["linux".into()], ..job("build", 0) }]);
+    world.plan(vec![PlannedJob { tags: vec!["linux".into()], ..job("build", 0) }]);
 
     // The runner asks before there is anything, and is answered by the push itself.
     let (waiting, pipeline) = tokio::join!(
@@ -217,10 +218,10 @@ async fn jobs_follow_each_other_as_the_file_says(world: World) {
     let runner = runner(&world, &[]).await;
     world.plan(vec![
         job("lint", 0),
-        JobPlan { allow_failure: true, ..job("spell", 0) },
+        PlannedJob { allow_failure: AllowFailure::Always(true), ..job("spell", 0) },
         job("test", 1),
-        JobPlan { when: When::OnFailure, ..job("mourn", 1) },
-        JobPlan { when: When::Manual, ..job("release", 2) },
+        PlannedJob { when: When::OnFailure, ..job("mourn", 1) },
+        PlannedJob { when: When::Manual, ..job("release", 2) },
         job("announce", 3),
     ]);
     let pipeline = world.push(&project).await;
@@ -258,7 +259,7 @@ async fn two_runners_never_get_the_same_job(world: World) {
     let tagged = runner(&world, &["gpu", "linux"]).await;
     let plain = runner(&world, &[]).await;
     let mut plans: Vec<_> = (0..6).map(|n| job(&format!("job{n}"), 0)).collect();
-    plans.push(JobPlan { tags: vec!["gpu".into()], ..job("heavy", 0) });
+    plans.push(PlannedJob { tags: vec!["gpu".into()], ..job("heavy", 0) });
     world.plan(plans);
     world.push(&project).await;
     let asking = (0..10).map(|n| take(&world, if n % 2 == 0 { plain } else { tagged }));
@@ -276,9 +277,8 @@ async fn two_runners_never_get_the_same_job(world: World) {
 async fn a_silent_runner_loses_its_job_and_the_job_is_tried_again(world: World) {
     let project = world.forge.create_project("person:alice", "team/tool").await.unwrap();
     let runner = runner(&world, &[]).await;
-    world.plan(vec![JobPlan {
-        retries: 1,
-        retry_when: vec!["runner_system_failure".into()],
+    world.plan(vec![PlannedJob {
+        retry: Retry { max: 1, when: vec!["runner_system_failure".into()], ..Retry::default() },
         ..job("build", 0)
     }]);
     let pipeline = world.push(&project).await;

@@ -51,7 +51,7 @@ async fn info_refs(
         }
     };
     let project = find(&site, &who, &place, service).await?;
-    let body = site.git.info_refs(project.id, service, protocol(&headers).as_deref()).await?;
+    let body = site.forge.git().info_refs(project.id, service, protocol(&headers).as_deref()).await?;
     Ok(answer(body, &format!("application/x-{}-advertisement", service.as_str())))
 }
 
@@ -64,7 +64,7 @@ async fn upload_pack(
     let project = find(&site, &who, &place, Service::UploadPack).await?;
     let (protocol, gzip) = (protocol(request.headers()), gzip(request.headers()));
     let body = stream(request.into_body());
-    let out = site.git.upload_pack(project.id, protocol.as_deref(), gzip, body).await?;
+    let out = site.forge.git().upload_pack(project.id, protocol.as_deref(), gzip, body).await?;
     Ok(answer(out, "application/x-git-upload-pack-result"))
 }
 
@@ -82,7 +82,7 @@ async fn receive_pack(
         body: stream(request.into_body()),
         limit: MAX_PUSH,
     };
-    let out = site.git.receive_pack(project.id, push).await?;
+    let out = site.forge.git().receive_pack(project.id, push).await?;
     Ok(answer(out, "application/x-git-receive-pack-result"))
 }
 

@@ -5,7 +5,6 @@ use std::{ops::Deref, sync::Arc};
 use cofferdam_access::Access;
 use cofferdam_crossing::Crossing;
 use cofferdam_forge::Forge;
-use cofferdam_git::GitService;
 use cofferdam_registry::Registry;
 use cofferdam_trust::VerifyingKey;
 use cofferdam_types::{Clock, SiteName};
@@ -26,8 +25,6 @@ pub struct SiteState {
     pub crossing: Crossing,
     /// The site's public key.
     pub key: VerifyingKey,
-    /// Git repositories.
-    pub git: Arc<dyn GitService>,
     /// Projects, pipelines, jobs.
     pub forge: Forge,
     /// People and tokens.

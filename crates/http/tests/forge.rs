@@ -2,33 +2,29 @@
 
 mod site;
 
-use cofferdam_forge::{JobPlan, PREDICATE_TYPE};
-use cofferdam_runner_api::{JobResponse, Step};
+use cofferdam_forge::PREDICATE_TYPE;
+use cofferdam_runner_api::JobResponse;
 use cofferdam_trust::{Envelope, verify_statement};
 use cofferdam_types::Sha256;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use site::TestSite;
 
-fn plan(name: &str, stage: u32) -> JobPlan {
-    let step = Step {
-        name: "script".into(),
-        script: vec!["make".into()],
-        when: "on_success".into(),
-        ..Step::default()
-    };
-    JobPlan {
-        name: name.into(),
-        stage: name.into(),
-        stage_index: stage,
-        steps: vec![step],
-        ..JobPlan::default()
-    }
-}
+const FILE: &str = "\
+stages: [build, test]
+variables: { GREETING: hello $CI_PROJECT_NAME }
+build:
+  stage: build
+  script: [make]
+  artifacts: { paths: [out/], expire_in: 1 week }
+test:
+  stage: test
+  script: [make test]
+";
 
 #[tokio::test]
 async fn a_push_travels_through_a_runner_to_a_signed_artifact() {
-    let Some(site) = TestSite::start(vec![plan("build", 0), plan("test", 1)]).await else { return };
+    let Some(site) = TestSite::start().await else { return };
     let alice = site.developer("alice").await;
     let made = site.api(&alice, "POST", "projects", Some(json!({ "path": "team/tool" }))).await;
     assert_eq!(made["git_url"], format!("{}/team/tool.git", site.url));
@@ -43,7 +39,7 @@ async fn a_push_travels_through_a_runner_to_a_signed_artifact() {
     let waiting = site.request_job(&runner);
     let pushing = async {
         site.git(&["init", "-q", "-b", "main", "work"]).await;
-        site.write("work/.gitlab-ci.yml", "build:\n  script: make\n");
+        site.write("work/.gitlab-ci.yml", FILE);
         site.git(&["-C", "work", "add", "."]).await;
         site.git(&["-C", "work", "commit", "-q", "-m", "first"]).await;
         site.git(&["-C", "work", "push", "-q", &site.clone_url("alice", &alice, "team/tool"), "main"]).await;
@@ -52,6 +48,12 @@ async fn a_push_travels_through_a_runner_to_a_signed_artifact() {
     let job = given.expect("the push answers the held request");
     let sha = site.git(&["-C", "work", "rev-parse", "HEAD"]).await;
     assert_eq!((job.git_info.sha.as_str(), job.job_info.name.as_str()), (sha.as_str(), "build"));
+
+    assert_eq!(job.steps[0].script, ["make"]);
+    assert_eq!((job.artifacts[0].paths[0].as_str(), job.artifacts[0].expire_in.as_str()), ("out/", "1 week"));
+    // What refers to a predefined variable is put together by the runner, which knows them all.
+    let greeting = job.variables.iter().find(|v| v.key == "GREETING").unwrap();
+    assert_eq!((greeting.value.as_str(), greeting.raw), ("hello $CI_PROJECT_NAME", false));
 
     // The job's token clones what the job needs, and cannot push.
     site.git(&["init", "-q", "build"]).await;
@@ -106,8 +108,38 @@ async fn the_people_see_it(site: &TestSite, alice: &str, job: &JobResponse, dige
 }
 
 #[tokio::test]
+async fn a_wrong_pipeline_file_is_told_with_its_place() {
+    let Some(site) = TestSite::start().await else { return };
+    let alice = site.developer("alice").await;
+    site.api(&alice, "POST", "projects", Some(json!({ "path": "team/tool" }))).await;
+    site.git(&["init", "-q", "-b", "main", "work"]).await;
+    site.write("work/.gitlab-ci.yml", "build:\n  scrpt: make\n");
+    site.git(&["-C", "work", "add", "."]).await;
+    site.git(&["-C", "work", "commit", "-q", "-m", "first"]).await;
+    let url = site.clone_url("alice", &alice, "team/tool");
+    site.git(&["-C", "work", "push", "-q", &url, "main"]).await;
+    let list = site.api(&alice, "GET", "projects/team/tool/pipelines", None).await;
+    assert_eq!(list["pipelines"][0]["state"], "failed");
+    let error = list["pipelines"][0]["error"].as_str().unwrap();
+    assert!(error.contains(".gitlab-ci.yml:2:") && error.contains("scrpt"), "{error}");
+
+    // Only branches and tags are people's; an annotated tag makes a pipeline of its commit.
+    let ours = site.try_git(&["-C", "work", "push", "-q", &url, "main:refs/pipelines/99"]).await;
+    let ours = ours.unwrap_err();
+    assert!(ours.contains("only branches"), "{ours}");
+    site.write("work/.gitlab-ci.yml", "release:\n  script: make\n  rules: [{ if: $CI_COMMIT_TAG }]\n");
+    site.git(&["-C", "work", "commit", "-q", "-a", "-m", "second"]).await;
+    site.git(&["-C", "work", "tag", "-a", "v1", "-m", "one"]).await;
+    site.git(&["-C", "work", "push", "-q", &url, "main", "v1"]).await;
+    let list = site.api(&alice, "GET", "projects/team/tool/pipelines", None).await;
+    let rows = list["pipelines"].as_array().unwrap();
+    let head = site.git(&["-C", "work", "rev-parse", "HEAD"]).await;
+    assert_eq!((rows.len(), &rows[0]["ref"], &rows[0]["sha"]), (2, &json!("refs/tags/v1"), &json!(head)));
+}
+
+#[tokio::test]
 async fn runners_are_told_what_to_do_by_the_status() {
-    let Some(site) = TestSite::start(vec![plan("build", 0)]).await else { return };
+    let Some(site) = TestSite::start().await else { return };
     let post = |path: &str, body: Value| {
         let request = site.client.post(format!("{}/api/v4/{path}", site.url));
         request.header("content-type", "application/json").body(body.to_string()).send()

@@ -63,7 +63,7 @@ statements! {
         WHERE f.repository_id = $1 AND f.path = $2 AND f.removed IS NULL";
     FILE_EVER = "SELECT sha256 FROM file WHERE repository_id = $1 AND path = $2 AND sha256 <> $3 LIMIT 1";
     REMOVE_FILES = "UPDATE file SET removed = $3 WHERE package_id = $1 AND version = $2 AND removed IS NULL";
-    BLOB_REFERENCED = "SELECT 1 AS yes FROM file WHERE sha256 = $1 LIMIT 1";
+    BLOB_REFERENCED = "SELECT 1 AS yes FROM file WHERE sha256 = $1 UNION ALL SELECT 1 FROM artifact WHERE sha256 = $1 LIMIT 1";
 
     INSERT_POINTER = "INSERT INTO pointer (id, package_id, repository_id, name, version, added) VALUES ($1, $2, $3, $4, $5, $6)";
     POINTERS = "SELECT name, version FROM pointer WHERE package_id = $1 AND removed IS NULL ORDER BY name";
@@ -251,7 +251,7 @@ impl RegistryRows<'_> {
         self.0.optional(BLOB, args![sha256]).await?.map(|row| digests(&row)).transpose()
     }
 
-    /// Whether any file of any repository and generation has these bytes.
+    /// Whether any file of any repository and generation, or any job's artifact, has these bytes.
     pub async fn blob_referenced(&mut self, sha256: &Sha256) -> Result<bool> {
         Ok(self.0.optional(BLOB_REFERENCED, args![sha256]).await?.is_some())
     }

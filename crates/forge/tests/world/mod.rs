@@ -7,9 +7,10 @@ use std::{
 
 use async_trait::async_trait;
 use cofferdam_blobs::LocalBlobs;
-use cofferdam_forge::{Forge, ForgeParts, JobPlan, Moved, Planned, Planner, Sources, Wanted, ZERO};
+use cofferdam_forge::{Forge, ForgeParts, Moved, Planned, Planner, Sources, Wanted, ZERO};
+use cofferdam_git::GitBinary;
+use cofferdam_pipeline::PlannedJob;
 use cofferdam_registry::{Registry, RegistryParts};
-use cofferdam_runner_api::Step;
 use cofferdam_store::{Db, ProjectRow};
 use cofferdam_testkit::TestClock;
 use cofferdam_trust::SigningKey;
@@ -77,21 +78,22 @@ impl World {
             public_url: "http://site.example:8080".into(),
         });
         let (refs, told) = (Arc::new(Refs::default()), Arc::new(Told::default()));
-        let forge = Forge::new(ForgeParts {
+        let git = GitBinary::open(&home.path().join("git")).await.unwrap();
+        let parts = ForgeParts {
             db: db.clone(),
             blobs,
-            sources: refs.clone(),
-            planner: told.clone(),
+            git: Arc::new(git),
             clock: Arc::new(clock.clone()),
             registry,
             key: Arc::clone(&key),
             site: "inside".parse().unwrap(),
             job_repositories: vec![("cargo".into(), "crates".into())],
-        });
+        };
+        let forge = Forge::over(parts, refs.clone(), told.clone());
         Self { forge, db, clock, key, refs, told, _home: home }
     }
 
-    pub fn plan(&self, jobs: Vec<JobPlan>) {
+    pub fn plan(&self, jobs: Vec<PlannedJob>) {
         *self.told.0.lock().unwrap() = Planned { jobs, error: String::new() };
     }
 
@@ -106,18 +108,12 @@ pub fn moved() -> Moved {
 }
 
 /// A job of a stage, with nothing else to say.
-pub fn job(name: &str, stage: u32) -> JobPlan {
-    let step = Step {
-        name: "script".into(),
-        script: vec!["make".into()],
-        when: "on_success".into(),
-        ..Step::default()
-    };
-    JobPlan {
+pub fn job(name: &str, stage: usize) -> PlannedJob {
+    PlannedJob {
         name: name.into(),
         stage: format!("stage{stage}"),
         stage_index: stage,
-        steps: vec![step],
-        ..JobPlan::default()
+        script: vec!["make".into()],
+        ..PlannedJob::default()
     }
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use cofferdam_access::{Access, NewPerson, NewToken, Role};
 use cofferdam_blobs::LocalBlobs;
 use cofferdam_crossing::{Crossing, CrossingParts, Projects};
-use cofferdam_forge::{Forge, ForgeParts, JobPlan, Planned, Planner, Wanted};
+use cofferdam_forge::{Forge, ForgeParts};
 use cofferdam_git::{GitBinary, GitService};
 use cofferdam_http::{Site, SiteState, router};
 use cofferdam_registry::{Registry, RegistryParts};
@@ -17,16 +17,6 @@ use cofferdam_trust::{SigningKey, VerifyingKey};
 use cofferdam_types::{Clock, ProjectId, Result, Secret};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
-
-/// Plans the same jobs for every commit.
-struct Told(Vec<JobPlan>);
-
-#[async_trait]
-impl Planner for Told {
-    async fn plan(&self, _: &Wanted<'_>) -> Result<Option<Planned>> {
-        Ok(Some(Planned { jobs: self.0.clone(), error: String::new() }))
-    }
-}
 
 struct NoProjects(Forge);
 
@@ -52,7 +42,7 @@ pub struct TestSite {
 
 impl TestSite {
     /// `None`, with the reason printed, where there is no git.
-    pub async fn start(jobs: Vec<JobPlan>) -> Option<Self> {
+    pub async fn start() -> Option<Self> {
         let home = tempfile::tempdir().unwrap();
         let git: Arc<dyn GitService> = match GitBinary::open(&home.path().join("git")).await {
             Ok(git) => Arc::new(git),
@@ -79,8 +69,7 @@ impl TestSite {
         let forge = Forge::new(ForgeParts {
             db,
             blobs,
-            sources: Arc::new(git.clone()),
-            planner: Arc::new(Told(jobs)),
+            git: git.clone(),
             clock: clock.clone(),
             registry: registry.clone(),
             key: key.clone(),
@@ -91,7 +80,7 @@ impl TestSite {
             site: "inside".parse().unwrap(),
             registry: registry.clone(),
             access: access.clone(),
-            git: git.clone(),
+            git,
             projects: Arc::new(NoProjects(forge.clone())),
             key: key.clone(),
             tool: "test".into(),
@@ -102,7 +91,6 @@ impl TestSite {
             registry,
             crossing,
             key: key.verifying_key(),
-            git,
             forge: forge.clone(),
             access: access.clone(),
             anonymous_read: true,
