@@ -56,20 +56,48 @@ impl Client {
         self.send(request.body(body.to_string())).await
     }
 
-    async fn send(&self, mut request: reqwest::RequestBuilder) -> Result<Value> {
+    /// `GET` of a text.
+    ///
+    /// # Errors
+    /// What the site answered, or `Unavailable`.
+    pub async fn text(&self, path: &str) -> Result<String> {
+        let response = self.answer(self.http.get(format!("{}{path}", self.url))).await?;
+        response.text().await.map_err(|e| self.away(e))
+    }
+
+    /// Reads a stream of events to its end.
+    ///
+    /// # Errors
+    /// What the site answered, or `Unavailable`.
+    pub async fn follow(&self, path: &str) -> Result<()> {
+        let mut response = self.answer(self.http.get(format!("{}{path}", self.url))).await?;
+        while response.chunk().await.map_err(|e| self.away(e))?.is_some() {}
+        Ok(())
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Value> {
+        let bytes = self.answer(request).await?.bytes().await.map_err(|e| self.away(e))?;
+        Ok(serde_json::from_slice(&bytes).unwrap_or_else(|_| json!({})))
+    }
+
+    /// A good answer, or the site's refusal as an error.
+    async fn answer(&self, mut request: reqwest::RequestBuilder) -> Result<reqwest::Response> {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.expose());
         }
-        let away = |e: reqwest::Error| {
-            Error::new(ErrorKind::Unavailable, "site-away", format!("the site {} does not answer", self.url))
-                .hint("is it running? `cofferdam serve`")
-                .with_source(e)
-        };
-        let response = request.send().await.map_err(away)?;
+        let response = request.send().await.map_err(|e| self.away(e))?;
         let status = response.status();
-        let bytes = response.bytes().await.map_err(away)?;
-        let value: Value = serde_json::from_slice(&bytes).unwrap_or_else(|_| json!({}));
-        if status.is_success() { Ok(value) } else { Err(refused(status.as_u16(), &value)) }
+        if status.is_success() {
+            return Ok(response);
+        }
+        let bytes = response.bytes().await.map_err(|e| self.away(e))?;
+        Err(refused(status.as_u16(), &serde_json::from_slice(&bytes).unwrap_or_else(|_| json!({}))))
+    }
+
+    fn away(&self, error: reqwest::Error) -> Error {
+        Error::new(ErrorKind::Unavailable, "site-away", format!("the site {} does not answer", self.url))
+            .hint("is it running? `cofferdam serve`")
+            .with_source(error)
     }
 
     /// The token, to hand it on.

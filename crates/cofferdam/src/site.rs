@@ -96,7 +96,7 @@ pub async fn open(home: &Home, config: &Config) -> Result<Opened> {
         site: config.name.clone(),
         registry: registry.clone(),
         access: access.clone(),
-        projects: Arc::new(ForgeProjects { git: Arc::clone(&git), clock: Arc::clone(&clock) }),
+        projects: Arc::new(ForgeProjects(forge.clone())),
         git,
         key: Arc::clone(&key),
         tool: concat!("cofferdam ", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -12,9 +12,7 @@ use cofferdam_format_kit::Draft;
 use cofferdam_store::{TransferItemRow, TransferRow};
 use cofferdam_transfer::{Record, Refusal, Sequence, StreamState, Trust, Verified, classify};
 use cofferdam_trust::VerifyingKey;
-use cofferdam_types::{
-    Digests, Error, ErrorKind, PackageUrl, PersonId, Result, Sha256, SiteName, TransferId,
-};
+use cofferdam_types::{Digests, Error, ErrorKind, PackageUrl, PersonId, Result, Sha256, TransferId};
 use futures::StreamExt as _;
 use serde_json::json;
 use tokio::{runtime::Handle, sync::mpsc};

@@ -1,107 +1,228 @@
-//! A project's history as one file, for transfers.
+//! Git history as one file for the journey: write what the other side lacks, take what arrived.
 //!
-//! A bundle comes from outside: its objects are checked (`transfer.fsckObjects`), fetched under
-//! names of ours, compared with the references that the signed manifest promises, and only then do
-//! the project's own references move, all at once.
+//! The file is a version 2 git bundle (gitformat-bundle(5)), so that stock git can read it. Taking
+//! one trusts nothing: its pack is indexed with fsck into a quarantine that only borrows from the
+//! repository, connectivity is checked from every new tip, and only then are objects moved and refs
+//! set. Which refs move is the caller's decision, from the signed manifest; a bundle that says
+//! otherwise is refused.
 
-use std::path::Path;
+use std::{
+    fs,
+    io::{self, BufRead as _, Read as _, Seek as _},
+    path::Path,
+    process::Stdio,
+    time::Duration,
+};
 
 use cofferdam_types::{Error, ProjectId, Result};
-use tokio::io::AsyncWriteExt as _;
 
-use crate::{GitBinary, Oid, check_ref_name, read};
+use crate::{
+    Oid, check_ref_name,
+    oid::shown,
+    process::run,
+    server::{FSCK_LENIENT, Server, quoted, sync_dir},
+};
 
-pub(crate) async fn write(
-    git: &GitBinary,
-    project: ProjectId,
-    refs: &[String],
-    have: &[Oid],
-    out: &Path,
-) -> Result<Vec<(String, Oid)>> {
-    let all = read::list_refs(git, project).await?;
-    let wanted: Vec<(String, Oid)> = all.into_iter().filter(|(name, _)| refs.contains(name)).collect();
-    let mut command = git.within(project, ["bundle", "create", "--quiet", "--version=2"]);
-    command.arg(out);
-    for (name, _) in &wanted {
-        check_ref_name(name)?;
-        command.arg(name);
+/// How long writing or checking one bundle may take.
+const LIMIT: Duration = Duration::from_secs(4 * 3600);
+/// Bytes of a bundle's header: 20,000 refs and prerequisites with long names.
+const MAX_HEADER: u64 = 8 << 20;
+
+impl Server {
+    pub(crate) async fn bundle(
+        &self,
+        project: ProjectId,
+        refs: &[String],
+        have: &[Oid],
+        file: &Path,
+    ) -> Result<Vec<(String, Oid)>> {
+        let names: Vec<&str> = refs.iter().map(String::as_str).collect();
+        for name in &names {
+            check_ref_name(name)?;
+        }
+        let now = self.objects(project, &names).await?;
+        let mut entries = Vec::new();
+        for (name, target) in names.iter().zip(now) {
+            let target = target.ok_or_else(|| Error::not_found(format!("there is no ref `{name}`")))?;
+            entries.push(((*name).to_owned(), target));
+        }
+        let asked: Vec<&str> = have.iter().map(Oid::as_str).collect();
+        let known: Vec<Oid> = self.objects(project, &asked).await?.into_iter().flatten().collect();
+        let wants: String = refs.iter().map(|name| format!("{name}\n")).collect();
+        let haves: String = known.iter().map(|oid| format!("^{oid}\n")).collect();
+        let input = format!("{wants}{haves}");
+
+        let mut command = self.in_project(project)?;
+        // One thread, so that the same history and the same git make the same bytes.
+        command.args(["-c", "pack.threads=1", "bundle", "create", "--quiet", "--version=2"]);
+        command.arg(file).arg("--stdin");
+        let out = run(command, Some(input.into_bytes()), 1 << 16, LIMIT).await?;
+        if out.status.success() {
+            let file = fs::File::open(file).and_then(|f| f.sync_all());
+            file.map_err(|e| Error::io("writing a bundle", e))?;
+            return Ok(entries);
+        }
+        // The other side has every object already: the refs alone say what is new.
+        if out.stderr.contains("empty bundle") {
+            return Ok(entries);
+        }
+        Err(out.failure("git bundle create"))
     }
-    for oid in have {
-        command.arg(format!("^{oid}"));
+
+    pub(crate) async fn unbundle(
+        &self,
+        project: ProjectId,
+        file: &Path,
+        refs: &[(String, Oid)],
+    ) -> Result<()> {
+        for (name, _) in refs {
+            check_ref_name(name)?;
+            if !name.starts_with("refs/heads/") && !name.starts_with("refs/tags/") {
+                return Err(refs_differ(format!(
+                    "`{name}` cannot come from a transfer: only branches and tags can"
+                )));
+            }
+        }
+        let objects = self.existing(project)?.join("objects");
+        let scratch = self.scratch()?;
+        let quarantine = scratch.path().join("objects");
+        fs::create_dir_all(quarantine.join("pack")).map_err(|e| Error::io("making a quarantine", e))?;
+        let bundle = open_bundle(file)?;
+        if let Some((name, oid)) = bundle.heads.iter().find(|head| !refs.contains(head)) {
+            return Err(refs_differ(format!(
+                "the bundle has `{name}` at {oid}, which the transfer's manifest does not say"
+            )));
+        }
+        self.index(project, bundle, &quarantine, &objects).await?;
+        self.check_tips(project, refs, &quarantine, &objects).await?;
+        tokio::task::spawn_blocking(move || adopt(&quarantine.join("pack"), &objects.join("pack")))
+            .await
+            .map_err(|e| Error::internal("moving objects out of quarantine", e))?
+            .map_err(|e| Error::io("moving objects out of quarantine", e))?;
+        self.set_refs(project, refs).await
     }
-    git.output(&command).await?;
-    Ok(wanted)
+
+    /// A command that writes into the quarantine and reads from both.
+    fn quarantined(
+        &self,
+        project: ProjectId,
+        quarantine: &Path,
+        objects: &Path,
+    ) -> Result<tokio::process::Command> {
+        let mut command = self.in_project(project)?;
+        command
+            .env("GIT_OBJECT_DIRECTORY", quarantine)
+            .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", quoted(objects));
+        Ok(command)
+    }
+
+    /// Checks every object of the bundle's pack and puts it into the quarantine.
+    async fn index(
+        &self,
+        project: ProjectId,
+        bundle: OpenBundle,
+        quarantine: &Path,
+        objects: &Path,
+    ) -> Result<()> {
+        let lenient: Vec<String> = FSCK_LENIENT.iter().map(|id| format!("{id}=warn")).collect();
+        let mut command = self.quarantined(project, quarantine, objects)?;
+        command
+            .args(["index-pack", "--stdin", "--fix-thin"])
+            .arg(format!("--strict={}", lenient.join(",")))
+            .arg(format!("--max-input-size={}", bundle.pack_size))
+            .stdin(Stdio::from(bundle.pack));
+        let out = run(command, None, 1 << 16, LIMIT).await?;
+        if out.status.success() {
+            return Ok(());
+        }
+        let reason = out.stderr.lines().find_map(|l| l.strip_prefix("fatal: ")).map(shown);
+        if out.status.code() != Some(128) || reason.as_ref().is_some_and(|r| r.contains("No space")) {
+            return Err(out.failure("git index-pack"));
+        }
+        Err(unsound(format!("the bundle's pack does not hold: {}", reason.unwrap_or_default())))
+    }
+
+    /// Every new tip and all that it reaches must be there.
+    async fn check_tips(
+        &self,
+        project: ProjectId,
+        refs: &[(String, Oid)],
+        quarantine: &Path,
+        objects: &Path,
+    ) -> Result<()> {
+        let tips: String = refs.iter().map(|(_, oid)| format!("{oid}\n")).collect();
+        if tips.is_empty() {
+            return Ok(());
+        }
+        let mut command = self.quarantined(project, quarantine, objects)?;
+        command.args(["rev-list", "--objects", "--quiet", "--stdin", "--not", "--all"]);
+        let out = run(command, Some(tips.into_bytes()), 1 << 16, LIMIT).await?;
+        if out.status.success() {
+            return Ok(());
+        }
+        let reason = out.stderr.lines().next().map(shown).unwrap_or_default();
+        Err(unsound(format!("the history is not complete: {reason}")))
+    }
 }
 
-pub(crate) async fn read(
-    git: &GitBinary,
-    project: ProjectId,
-    bundle: &Path,
-    refs: &[(String, Oid)],
-) -> Result<()> {
-    let broken = |e: Error| {
-        Error::verification(
-            "git-bundle",
-            "the git part of the transfer is broken or builds on commits that are not here",
-        )
-        .hint("have a full transfer packed: `cofferdam pack --full`")
-        .with_source(std::io::Error::other(e.internal_chain()))
-    };
-    let mut command =
-        git.within(project, ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--end-of-options"]);
-    command.arg(bundle).arg("+refs/*:refs/incoming/*");
-    git.output(&command).await.map_err(broken)?;
-    let done = promised(git, project, refs).await;
-    let mut lines = String::new();
-    if done.is_ok() {
-        for (name, oid) in refs {
-            lines.push_str(&format!("update {name} {oid}\n"));
-        }
-    }
-    for (name, _) in read::list_refs(git, project).await? {
-        if name.starts_with("refs/incoming/") {
-            lines.push_str(&format!("delete {name}\n"));
-        }
-    }
-    update(git, project, &lines).await?;
-    done
+fn unsound(message: String) -> Error {
+    Error::verification("git-bundle", message).hint("nothing was changed; have a full transfer packed")
 }
 
-/// Whether exactly the promised references arrived.
-async fn promised(git: &GitBinary, project: ProjectId, refs: &[(String, Oid)]) -> Result<()> {
-    let mut arrived = Vec::new();
-    for (name, oid) in read::list_refs(git, project).await? {
-        if let Some(rest) = name.strip_prefix("refs/incoming/") {
-            arrived.push((format!("refs/{rest}"), oid));
-        }
-    }
-    let mut expected = refs.to_vec();
-    arrived.sort();
-    expected.sort();
-    for (name, _) in &expected {
-        check_ref_name(name)?;
-    }
-    if arrived == expected {
-        return Ok(());
-    }
-    Err(Error::verification(
-        "git-refs",
-        "the git part of the transfer holds other references than its manifest says",
-    ))
+fn refs_differ(message: String) -> Error {
+    Error::verification("git-refs", message).hint("nothing was changed")
 }
 
-/// One transaction of reference updates.
-async fn update(git: &GitBinary, project: ProjectId, lines: &str) -> Result<()> {
-    let invocation = git.within(project, ["update-ref", "--stdin"]);
-    let failed = |e| Error::internal("updating references", e);
-    let mut child = git.process(&invocation).stdin(std::process::Stdio::piped()).spawn().map_err(failed)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(lines.as_bytes()).await.map_err(failed)?;
+/// A bundle whose header is read.
+struct OpenBundle {
+    /// The refs it says it has.
+    heads: Vec<(String, Oid)>,
+    /// The file, standing at the first byte of the pack.
+    pack: fs::File,
+    pack_size: u64,
+}
+
+fn open_bundle(file: &Path) -> Result<OpenBundle> {
+    let fail = |e| Error::io("reading a bundle", e);
+    let mut reader = io::BufReader::new(fs::File::open(file).map_err(fail)?);
+    let total = reader.get_ref().metadata().map_err(fail)?.len();
+    let (mut heads, mut line, mut length) = (Vec::new(), Vec::new(), 0);
+    loop {
+        line.clear();
+        let left = MAX_HEADER.saturating_sub(length);
+        let read = (&mut reader).take(left).read_until(b'\n', &mut line).map_err(fail)?;
+        if length == 0 && line != b"# v2 git bundle\n" {
+            return Err(unsound("the file is no git bundle of version 2".into()));
+        }
+        let first = length == 0;
+        length += read as u64;
+        match line.as_slice() {
+            b"\n" => break,
+            [_, .., b'\n'] if first => {}
+            // A commit that the receiver must have: the check of the tips finds out.
+            [b'-', .., b'\n'] => {}
+            [_, .., b'\n'] => heads.push(parse_head(&line)?),
+            _ => return Err(unsound(format!("the bundle's header does not end within {MAX_HEADER} bytes"))),
+        }
     }
-    let done = child.wait_with_output().await.map_err(failed)?;
-    if done.status.success() {
-        return Ok(());
+    let mut pack = reader.into_inner();
+    pack.seek(io::SeekFrom::Start(length)).map_err(fail)?;
+    Ok(OpenBundle { heads, pack, pack_size: total - length })
+}
+
+/// `<id> SP <ref> LF`
+fn parse_head(line: &[u8]) -> Result<(String, Oid)> {
+    let text = std::str::from_utf8(line).ok().and_then(|t| t.trim_end_matches('\n').split_once(' '));
+    let parsed = text.and_then(|(oid, name)| Some((name.to_owned(), oid.parse().ok()?)));
+    parsed.ok_or_else(|| unsound("the bundle's header names a ref that cannot be read".into()))
+}
+
+/// Moves packs into the repository; the index last, because git takes a pack for present by it.
+fn adopt(from: &Path, to: &Path) -> io::Result<()> {
+    let mut files: Vec<_> = fs::read_dir(from)?.collect::<io::Result<_>>()?;
+    files.sort_by_key(|entry| entry.path().extension().is_some_and(|e| e == "idx"));
+    for entry in &files {
+        fs::rename(entry.path(), to.join(entry.file_name()))?;
     }
-    let text = String::from_utf8_lossy(&done.stderr).into_owned();
-    Err(Error::internal("updating references", std::io::Error::other(text)))
+    if files.is_empty() { Ok(()) } else { sync_dir(to) }
 }

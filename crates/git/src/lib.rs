@@ -5,33 +5,37 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `command` | running git with a clean environment, bounded in time, killed when nobody listens |
-//! | `serve` | smart HTTP, both ways, and the decision before a push's references move |
-//! | `read` | references, files, changes |
+//! | `server` | the folder of repositories, and the environment and configuration of every git process |
+//! | `process` | running git: bounded output, bounded time, and an end for all that was started |
+//! | `body` | request bodies: gzip, bounds |
+//! | `upload` | clone and fetch |
+//! | `receive` | a push: quarantine, decision, references |
+//! | `refs`, `read` | references, files, history, changes |
 //! | `bundle` | a project's history as one file, for transfers |
 //!
 //! This crate must never decide who may read or push, put text of a user in a path, or read the
 //! configuration of the machine's user.
 
+mod body;
 mod bundle;
-mod command;
 mod oid;
+mod process;
 mod read;
-mod serve;
+mod receive;
+mod refs;
+mod server;
+mod upload;
 
-use std::{
-    path::{Path, PathBuf},
-    pin::Pin,
-    sync::Arc,
-};
+use std::{path::Path, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cofferdam_types::{Error, ProjectId, Result};
+use cofferdam_types::{ProjectId, Result};
 use futures::Stream;
 
 pub use oid::{Oid, check_ref_name};
 pub use read::{CommitInfo, TreeEntry};
+pub use server::GitBinary;
 
 /// Bytes that arrive over time.
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
@@ -119,9 +123,13 @@ pub trait GitService: Send + Sync + 'static {
     ) -> Result<ByteStream>;
 
     /// `POST …/git-receive-pack`.
+    ///
+    /// Before the policy agrees, dropping this or its stream ends git, and nothing of the push is
+    /// kept. After that the push is finished and the policy told, even if the client is gone.
     async fn receive_pack(&self, project: ProjectId, push: Push) -> Result<ByteStream>;
 
-    /// The commit that a reference or abbreviated id names.
+    /// The commit that `HEAD`, a full reference, a branch, a tag or an id (7 digits or more) names;
+    /// in doubt the first of these. Expressions of git (`main~1`) name nothing here.
     async fn resolve(&self, project: ProjectId, revision: &str) -> Result<Option<Oid>>;
 
     /// A file of a commit; `None` when there is none.
@@ -142,16 +150,18 @@ pub trait GitService: Send + Sync + 'static {
     /// The newest commits of a revision.
     async fn log(&self, project: ProjectId, commit: &Oid, limit: usize) -> Result<Vec<CommitInfo>>;
 
-    /// Paths that differ between two commits.
+    /// Paths that differ between two commits; every path of `new` when `old` is zero. A rename is
+    /// both of its paths.
     async fn changed_paths(&self, project: ProjectId, old: &Oid, new: &Oid) -> Result<Vec<String>>;
 
     /// Every file of a commit.
     async fn list_tree(&self, project: ProjectId, commit: &Oid) -> Result<Vec<TreeEntry>>;
 
-    /// Sets a reference of ours (such as `refs/pipelines/7`).
+    /// Sets a reference of ours (such as `refs/pipelines/7`), or deletes it when `new` is zero.
     async fn update_ref(&self, project: ProjectId, name: &str, new: &Oid) -> Result<()>;
 
-    /// Writes a bundle of `refs` without what `have` reaches; returns the references in it.
+    /// Writes a bundle of `refs` without what `have` reaches; returns where the references are. Ids in
+    /// `have` that are not known here are passed over. When no object is lacking, `out` is not made.
     async fn bundle(
         &self,
         project: ProjectId,
@@ -160,79 +170,23 @@ pub trait GitService: Send + Sync + 'static {
         out: &Path,
     ) -> Result<Vec<(String, Oid)>>;
 
-    /// Takes a bundle's objects in, checked, and sets exactly `refs`.
+    /// Takes a bundle's objects in, checked, and sets exactly `refs`. A reference that the bundle
+    /// leaves out, because its objects were here already, is set as well.
     ///
     /// # Errors
-    /// `VerificationFailed` when the bundle is broken or holds other references; nothing moves then.
+    /// `VerificationFailed` when the bundle is broken, incomplete, holds an object that git's own
+    /// check refuses, or holds other references; nothing moves then, and no object is kept.
     async fn unbundle(&self, project: ProjectId, bundle: &Path, refs: &[(String, Oid)]) -> Result<()>;
-}
-
-/// [`GitService`] over the git binary.
-#[derive(Clone, Debug)]
-pub struct GitBinary {
-    root: Arc<PathBuf>,
-}
-
-/// The oldest git that is known to work: protocol v2 and `--end-of-options`.
-const FLOOR: (u32, u32) = (2, 30);
-
-impl GitBinary {
-    /// Uses `root` as the folder of repositories and finds git.
-    ///
-    /// # Errors
-    /// `Unavailable` when git is missing or too old, saying how to get it.
-    pub async fn open(root: &Path) -> Result<Self> {
-        for folder in [root.to_owned(), root.join("hooks"), root.join("home"), root.join("pushes")] {
-            std::fs::create_dir_all(&folder)
-                .map_err(|e| Error::io("making the folder of git repositories", e))?;
-        }
-        serve::write_hook(&root.join("hooks"))?;
-        serve::release_orphans(&root.join("pushes"))?;
-        let git = Self { root: Arc::new(root.to_owned()) };
-        let text = git.text(&git.plain(["--version"])).await.map_err(|_| missing("git was not found"))?;
-        let mut numbers =
-            text.trim_start_matches("git version ").split('.').map_while(|n| n.trim().parse().ok());
-        let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        if version < FLOOR {
-            return Err(missing(&format!(
-                "git {}.{} is too old: {}.{} is needed",
-                version.0, version.1, FLOOR.0, FLOOR.1
-            )));
-        }
-        Ok(git)
-    }
-
-    fn folder(&self, project: ProjectId) -> PathBuf {
-        self.root.join(format!("{project}.git"))
-    }
-}
-
-fn missing(why: &str) -> Error {
-    Error::new(cofferdam_types::ErrorKind::Unavailable, "git-missing", why).hint(
-        "install git with the machine's package manager (Debian: apt-get install git), then start again",
-    )
 }
 
 #[async_trait]
 impl GitService for GitBinary {
     async fn init(&self, project: ProjectId, default_branch: &str) -> Result<()> {
-        check_ref_name(&format!("refs/heads/{default_branch}"))?;
-        let folder = self.folder(project);
-        if folder.join("HEAD").exists() {
-            return Ok(());
-        }
-        let mut command = self.plain(["init", "--quiet", "--bare"]);
-        command.arg(format!("--initial-branch={default_branch}")).arg(&folder);
-        self.text(&command).await.map(drop)
+        self.0.init(project, default_branch).await
     }
 
     async fn delete(&self, project: ProjectId) -> Result<()> {
-        match tokio::fs::remove_dir_all(self.folder(project)).await {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io("removing a git repository", e))
-            }
-            _ => Ok(()),
-        }
+        self.0.delete(project).await
     }
 
     async fn info_refs(
@@ -241,7 +195,7 @@ impl GitService for GitBinary {
         service: Service,
         protocol: Option<&str>,
     ) -> Result<ByteStream> {
-        serve::info_refs(self, project, service, protocol).await
+        self.0.advertise(project, service, protocol).await
     }
 
     async fn upload_pack(
@@ -251,15 +205,15 @@ impl GitService for GitBinary {
         gzip: bool,
         body: ByteStream,
     ) -> Result<ByteStream> {
-        serve::upload_pack(self, project, protocol, gzip, body).await
+        self.0.fetch(project, protocol, gzip, body).await
     }
 
     async fn receive_pack(&self, project: ProjectId, push: Push) -> Result<ByteStream> {
-        serve::receive_pack(self, project, push).await
+        self.0.push(project, push).await
     }
 
     async fn resolve(&self, project: ProjectId, revision: &str) -> Result<Option<Oid>> {
-        read::resolve(self, project, revision).await
+        self.0.resolve(project, revision).await
     }
 
     async fn read_file(
@@ -269,30 +223,27 @@ impl GitService for GitBinary {
         path: &str,
         limit: u64,
     ) -> Result<Option<Vec<u8>>> {
-        read::read_file(self, project, commit, path, limit).await
+        self.0.read_file(project, commit, path, limit).await
     }
 
     async fn list_refs(&self, project: ProjectId) -> Result<Vec<(String, Oid)>> {
-        read::list_refs(self, project).await
+        self.0.list_refs(project).await
     }
 
     async fn log(&self, project: ProjectId, commit: &Oid, limit: usize) -> Result<Vec<CommitInfo>> {
-        read::log(self, project, commit, limit).await
+        self.0.log(project, commit, limit).await
     }
 
     async fn changed_paths(&self, project: ProjectId, old: &Oid, new: &Oid) -> Result<Vec<String>> {
-        read::changed_paths(self, project, old, new).await
+        self.0.changed_paths(project, old, new).await
     }
 
     async fn list_tree(&self, project: ProjectId, commit: &Oid) -> Result<Vec<TreeEntry>> {
-        read::list_tree(self, project, commit).await
+        self.0.list_tree(project, commit).await
     }
 
     async fn update_ref(&self, project: ProjectId, name: &str, new: &Oid) -> Result<()> {
-        check_ref_name(name)?;
-        let mut command = self.within(project, ["update-ref"]);
-        command.arg(name).arg(new.as_str());
-        self.text(&command).await.map(drop)
+        self.0.set_refs(project, &[(name.to_owned(), new.clone())]).await
     }
 
     async fn bundle(
@@ -302,10 +253,10 @@ impl GitService for GitBinary {
         have: &[Oid],
         out: &Path,
     ) -> Result<Vec<(String, Oid)>> {
-        bundle::write(self, project, refs, have, out).await
+        self.0.bundle(project, refs, have, out).await
     }
 
     async fn unbundle(&self, project: ProjectId, bundle: &Path, refs: &[(String, Oid)]) -> Result<()> {
-        bundle::read(self, project, bundle, refs).await
+        self.0.unbundle(project, bundle, refs).await
     }
 }

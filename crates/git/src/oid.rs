@@ -30,8 +30,7 @@ impl FromStr for Oid {
         if hex && matches!(text.len(), 40 | 64) {
             Ok(Self(text.to_owned()))
         } else {
-            let shown: String = text.chars().take(80).collect();
-            Err(Error::invalid("bad-object-id", format!("`{shown}` is not a git object id")))
+            Err(Error::invalid("bad-object-id", format!("`{}` is not a git object id", shown(text))))
         }
     }
 }
@@ -70,8 +69,12 @@ pub fn check_ref_name(name: &str) -> Result<()> {
     if ok {
         return Ok(());
     }
-    let shown: String = name.chars().take(80).filter(|c| !c.is_control()).collect();
-    Err(Error::invalid("bad-ref-name", format!("`{shown}` is not a usable reference name")))
+    Err(Error::invalid("bad-ref-name", format!("`{}` is not a usable reference name", shown(name))))
+}
+
+/// A short piece of somebody's text, safe to repeat in a message or at a terminal.
+pub(crate) fn shown(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(80).collect()
 }
 
 #[cfg(test)]

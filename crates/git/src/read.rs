@@ -1,10 +1,21 @@
-//! Reading: references, files, changes.
+//! Reading: references, files, changes. Everything but a resolution is by object id, so that an
+//! answer cannot change between two questions about the same commit.
 
 use cofferdam_types::{Error, ErrorKind, ProjectId, Result, Timestamp};
 
-use crate::{GitBinary, Oid};
+use crate::{
+    Oid,
+    oid::shown,
+    process::run,
+    server::{SHORT, Server},
+};
 
-/// A commit, for people.
+/// Bytes of names, or of a page of history, that one answer may have.
+const MAX_ANSWER: usize = 64 << 20;
+/// The empty tree, which every repository knows without storing it.
+const EMPTY_TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
+
+/// A commit, for people. Text that is no UTF-8 is shown with replacements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommitInfo {
     /// Its id.
@@ -22,101 +33,119 @@ pub struct CommitInfo {
 pub struct TreeEntry {
     /// Its path.
     pub path: String,
-    /// Its size in bytes.
+    /// Its size in bytes; 0 for a submodule.
     pub size: u64,
 }
 
-pub(crate) async fn resolve(git: &GitBinary, project: ProjectId, revision: &str) -> Result<Option<Oid>> {
-    if revision.is_empty()
-        || revision.starts_with('-')
-        || revision.chars().any(|c| c.is_control() || c == ' ')
-    {
-        return Ok(None);
+impl Server {
+    pub(crate) async fn read_file(
+        &self,
+        project: ProjectId,
+        commit: &Oid,
+        path: &str,
+        max: u64,
+    ) -> Result<Option<Vec<u8>>> {
+        if !is_tree_path(path) {
+            return Ok(None);
+        }
+        let mut command = self.in_project(project)?;
+        command.args(["cat-file", "--batch-check=%(objecttype) %(objectsize) %(objectname)"]);
+        let out = run(command, Some(format!("{commit}:{path}\n").into_bytes()), 1 << 16, SHORT).await?;
+        let answer = String::from_utf8_lossy(&out.ok("git cat-file")?).into_owned();
+        let mut words = answer.trim_end().split(' ');
+        let (kind, size, id) = (words.next(), words.next(), words.next());
+        let (Some("blob"), Some(Ok(size)), Some(Ok(id))) =
+            (kind, size.map(str::parse::<u64>), id.map(str::parse::<Oid>))
+        else {
+            return Ok(None);
+        };
+        if size > max {
+            let message = format!("`{}` has {size} bytes; {max} are allowed here", shown(path));
+            return Err(Error::new(ErrorKind::TooLarge, "git-file-too-large", message));
+        }
+        let mut command = self.in_project(project)?;
+        command.args(["cat-file", "blob", id.as_str()]);
+        let room = usize::try_from(size).unwrap_or(usize::MAX);
+        run(command, None, room, SHORT).await?.ok("git cat-file").map(Some)
     }
-    let mut command = git.within(project, ["rev-parse", "--quiet", "--verify", "--end-of-options"]);
-    command.arg(format!("{revision}^{{commit}}"));
-    match git.text(&command).await {
-        // Some versions repeat the marker in front of the answer.
-        Ok(text) => Ok(text.lines().last().and_then(|line| line.trim().parse().ok())),
-        Err(_) => Ok(None),
+
+    pub(crate) async fn list_refs(&self, project: ProjectId) -> Result<Vec<(String, Oid)>> {
+        let mut command = self.in_project(project)?;
+        command.args(["for-each-ref", "--format=%(objectname) %(refname)"]);
+        let out = run(command, None, MAX_ANSWER, SHORT).await?.ok("git for-each-ref")?;
+        let pair = |line: &str| {
+            let (oid, name) = line.split_once(' ')?;
+            Some((name.to_owned(), oid.parse().ok()?))
+        };
+        Ok(String::from_utf8_lossy(&out).lines().filter_map(pair).collect())
+    }
+
+    pub(crate) async fn log(&self, project: ProjectId, from: &Oid, limit: usize) -> Result<Vec<CommitInfo>> {
+        let mut command = self.in_project(project)?;
+        command
+            .args(["log", "-z", "--no-show-signature", "--no-decorate", "--encoding=UTF-8"])
+            .arg("--format=tformat:%H%x00%an%x00%at%x00%s")
+            .arg(format!("--max-count={limit}"))
+            .args([from.as_str(), "--"]);
+        let out = run(command, None, MAX_ANSWER, SHORT).await?.ok("git log")?;
+        let text = String::from_utf8_lossy(&out);
+        let fields: Vec<&str> = text.split('\0').collect();
+        fields.chunks_exact(4).map(commit).collect()
+    }
+
+    pub(crate) async fn changed_paths(
+        &self,
+        project: ProjectId,
+        old: &Oid,
+        new: &Oid,
+    ) -> Result<Vec<String>> {
+        let old = if old.is_zero() { EMPTY_TREE } else { old.as_str() };
+        let mut command = self.in_project(project)?;
+        command.args(["diff-tree", "-r", "-z", "--name-only", "--no-renames", old, new.as_str(), "--"]);
+        let out = run(command, None, MAX_ANSWER, SHORT).await?.ok("git diff-tree")?;
+        let text = String::from_utf8_lossy(&out);
+        Ok(text.split('\0').filter(|path| !path.is_empty()).map(str::to_owned).collect())
+    }
+
+    pub(crate) async fn list_tree(&self, project: ProjectId, commit: &Oid) -> Result<Vec<TreeEntry>> {
+        let mut command = self.in_project(project)?;
+        command.args(["ls-tree", "-r", "-z", "--long", "--full-tree", commit.as_str()]);
+        let out = run(command, None, MAX_ANSWER, SHORT).await?.ok("git ls-tree")?;
+        let entry = |line: &str| {
+            let (facts, path) = line.split_once('\t')?;
+            let size = facts.split_whitespace().nth(3)?.parse().unwrap_or(0);
+            Some(TreeEntry { path: path.to_owned(), size })
+        };
+        Ok(String::from_utf8_lossy(&out).split('\0').filter_map(entry).collect())
     }
 }
 
-pub(crate) async fn read_file(
-    git: &GitBinary,
-    project: ProjectId,
-    commit: &Oid,
-    path: &str,
-    limit: u64,
-) -> Result<Option<Vec<u8>>> {
-    let object = format!("{commit}:{path}");
-    let mut kind = git.within(project, ["cat-file", "-s"]);
-    kind.arg(&object);
-    let Ok(size) = git.text(&kind).await else { return Ok(None) };
-    let size: u64 = size.trim().parse().map_err(|e| Error::internal("the size of a git object", e))?;
-    if size > limit {
-        return Err(Error::new(
-            ErrorKind::TooLarge,
-            "git-file-too-large",
-            format!("`{path}` has {size} bytes; {limit} are allowed here"),
-        ));
+/// Whether git would read this as a path from the root of a tree, and as one line.
+fn is_tree_path(path: &str) -> bool {
+    let odd = |part: &str| matches!(part, "" | "." | "..");
+    path.len() <= 4096 && !path.contains(['\0', '\n', '\r']) && !path.split('/').any(odd)
+}
+
+fn commit(fields: &[&str]) -> Result<CommitInfo> {
+    Ok(CommitInfo {
+        oid: fields[0].parse()?,
+        author: fields[1].to_owned(),
+        at: Timestamp::from_seconds(fields[2].parse().unwrap_or(0)),
+        subject: fields[3].to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_git_would_read_differently_are_none() {
+        for good in ["a", ".gitlab-ci.yml", "a b/ü", "-x", "a:b"] {
+            assert!(is_tree_path(good), "{good}");
+        }
+        for wrong in ["", "/a", "a/", "../a", "./a", "a//b", "a\nb"] {
+            assert!(!is_tree_path(wrong), "{wrong:?}");
+        }
     }
-    let mut command = git.within(project, ["cat-file", "blob"]);
-    command.arg(&object);
-    Ok(git.output(&command).await.ok())
-}
-
-pub(crate) async fn list_refs(git: &GitBinary, project: ProjectId) -> Result<Vec<(String, Oid)>> {
-    let command = git.within(project, ["for-each-ref", "--format=%(objectname) %(refname)"]);
-    let text = git.text(&command).await?;
-    let pairs = text.lines().filter_map(|line| {
-        let (oid, name) = line.split_once(' ')?;
-        Some((name.to_owned(), oid.parse().ok()?))
-    });
-    Ok(pairs.collect())
-}
-
-pub(crate) async fn log(
-    git: &GitBinary,
-    project: ProjectId,
-    commit: &Oid,
-    limit: usize,
-) -> Result<Vec<CommitInfo>> {
-    let mut command = git.within(project, ["log", "--format=%H%x00%an%x00%at%x00%s"]);
-    command.arg(format!("--max-count={limit}")).arg(commit.as_str()).arg("--");
-    let text = git.text(&command).await?;
-    let commits = text.lines().filter_map(|line| {
-        let mut fields = line.split('\0');
-        Some(CommitInfo {
-            oid: fields.next()?.parse().ok()?,
-            author: fields.next()?.to_owned(),
-            at: Timestamp::from_seconds(fields.next()?.parse().ok()?),
-            subject: fields.next()?.to_owned(),
-        })
-    });
-    Ok(commits.collect())
-}
-
-pub(crate) async fn changed_paths(
-    git: &GitBinary,
-    project: ProjectId,
-    old: &Oid,
-    new: &Oid,
-) -> Result<Vec<String>> {
-    let mut command = git.within(project, ["diff-tree", "-r", "-z", "--name-only", "--no-renames"]);
-    command.arg(old.as_str()).arg(new.as_str()).arg("--");
-    let text = git.text(&command).await?;
-    Ok(text.split('\0').filter(|p| !p.is_empty()).map(str::to_owned).collect())
-}
-
-pub(crate) async fn list_tree(git: &GitBinary, project: ProjectId, commit: &Oid) -> Result<Vec<TreeEntry>> {
-    let mut command = git.within(project, ["ls-tree", "-r", "-z", "--long", "--full-tree"]);
-    command.arg(commit.as_str());
-    let text = git.text(&command).await?;
-    let entries = text.split('\0').filter_map(|line| {
-        let (facts, path) = line.split_once('\t')?;
-        let size = facts.split_whitespace().nth(3)?.parse().unwrap_or(0);
-        Some(TreeEntry { path: path.to_owned(), size })
-    });
-    Ok(entries.collect())
 }

@@ -208,7 +208,7 @@ async fn a_refused_push_says_why_and_leaves_nothing() {
     world.commit(&work, "d.txt", "four").await;
     assert!(world.client(&work, &["push", &world.url, "main:big"]).await.is_err(), "the limit holds");
     assert_eq!(world.git.list_refs(PROJECT).await.unwrap(), before);
-    assert_eq!(std::fs::read_dir(world.home.path().join("repos/pushes")).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(world.home.path().join("repos/work")).unwrap().count(), 0);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use cofferdam_types::{Error, Result};
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::{cli::AuditAction, output, site::database};
+use crate::{cli::AuditAction, home::Home, output, site::database};
 
 const PAGE: usize = 1000;
 
@@ -27,12 +27,12 @@ pub async fn run(context: &Context, action: AuditAction) -> Result<()> {
             show(context, &verify_file(&file, &key.parse()?)?);
         }
         AuditAction::Verify { file: None, .. } => {
-            let report = verify_home(context).await?;
+            let report = verify(&context.home()?).await?;
             show(context, &report);
         }
         AuditAction::Export { file } => export(context, &file).await?,
         AuditAction::Log { limit } => {
-            let (db, _) = open(context).await?;
+            let (db, _) = open(&context.home()?).await?;
             let mut tx = db.read().await?;
             let rows = tx.audit().latest(i64::MAX as u64, limit).await?;
             drop(tx);
@@ -58,11 +58,10 @@ pub async fn run(context: &Context, action: AuditAction) -> Result<()> {
     Ok(())
 }
 
-async fn open(context: &Context) -> Result<(Db, NoteKey)> {
-    let home = context.home()?;
+async fn open(home: &Home) -> Result<(Db, NoteKey)> {
     let config = home.config()?;
     let key = NoteKey::new(config.name.as_str(), home.key()?.verifying_key())?;
-    Ok((database(&home, &config).await?, key))
+    Ok((database(home, &config).await?, key))
 }
 
 fn show(context: &Context, report: &Report) {
@@ -84,8 +83,8 @@ fn texts(notes: &[String], key: &NoteKey) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// `VerificationFailed` naming what does not hold.
-pub async fn verify_home(context: &Context) -> Result<Report> {
-    let (db, key) = open(context).await?;
+pub async fn verify(home: &Home) -> Result<Report> {
+    let (db, key) = open(home).await?;
     let mut tx = db.read().await?;
     let notes: Vec<String> = tx.audit().checkpoints().await?.into_iter().map(|(_, n)| n).collect();
     let mut verifier = Verifier::new(key.name(), &texts(&notes, &key)?)?;
@@ -108,7 +107,7 @@ pub async fn verify_home(context: &Context) -> Result<Report> {
 /// An export: first a line with every checkpoint, then a line an entry.
 async fn export(context: &Context, file: &Path) -> Result<()> {
     let failed = |e| Error::io("writing the export", e);
-    let (db, key) = open(context).await?;
+    let (db, key) = open(&context.home()?).await?;
     let mut tx = db.read().await?;
     let notes: Vec<String> = tx.audit().checkpoints().await?.into_iter().map(|(_, n)| n).collect();
     let temporary = PathBuf::from(format!("{}.part", file.display()));

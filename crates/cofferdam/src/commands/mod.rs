@@ -11,6 +11,7 @@ mod record;
 mod repo;
 mod serve;
 mod transfers;
+mod try_story;
 mod users;
 
 use std::process::ExitCode;
@@ -72,7 +73,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
 async fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
     let done = |()| ExitCode::SUCCESS;
     match command {
-        Command::Try(_) => Err(Error::invalid("not-here", "this build has no `try`")),
+        Command::Try(arguments) => try_story::run(&arguments).await,
         Command::Init(arguments) => init::run(context, &arguments).await.map(done),
         Command::Env => env::run(context).await.map(done),
         Command::Inside { command } => inside::run(context, &command).await,

@@ -9,9 +9,10 @@ use std::{
     process::{Command as Process, ExitCode},
 };
 
-use cofferdam_sandbox::{Exit, Outcome, Sandbox};
-use cofferdam_types::{Error, Result};
+use cofferdam_sandbox::{Exit, Sandbox, Stdio};
+use cofferdam_types::{Error, Result, Secret};
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
 
 use super::Context;
 use crate::{
@@ -22,12 +23,16 @@ use crate::{
 };
 
 /// A copy of a folder and an empty home, gone when dropped.
-struct Workplace {
+pub struct Workplace {
     root: tempfile::TempDir,
 }
 
 impl Workplace {
-    fn of(folder: &Path) -> Result<Self> {
+    /// Copies a folder.
+    ///
+    /// # Errors
+    /// `Invalid` when it is none; `NoSpace`.
+    pub fn of(folder: &Path) -> Result<Self> {
         let failed = |e| Error::io("copying the folder to build", e);
         let root = tempfile::Builder::new().prefix("cofferdam-build-").tempdir().map_err(failed)?;
         for name in ["home", "work"] {
@@ -96,14 +101,107 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Runs a command in a workplace with a session's token.
-async fn run(client: &Client, token: &str, place: &Workplace, command: &[String]) -> Result<Outcome> {
+/// A recording that was begun, and its tokens.
+pub struct Session {
+    /// Its number.
+    pub id: i64,
+    /// The token that makes the site ask upstream.
+    pub record: Secret<String>,
+    /// The token that does not.
+    pub replay: Secret<String>,
+}
+
+impl Session {
+    /// Begins a recording at a site.
+    ///
+    /// # Errors
+    /// What the site answered.
+    pub async fn start(client: &Client, name: &str, command: &[String]) -> Result<Self> {
+        let body = json!({ "name": name, "command": shell_words(command) });
+        let started = client.post("/api/v1/recordings", &body).await?;
+        let secret = |name: &str| Secret::new(started[name].as_str().unwrap_or_default().to_owned());
+        Ok(Self {
+            id: started["id"].as_i64().unwrap_or(0),
+            record: secret("record_token"),
+            replay: secret("replay_token"),
+        })
+    }
+}
+
+/// How a build ended.
+pub struct Built {
+    /// The exit code as shells count it.
+    pub code: i64,
+    /// How long it took.
+    pub duration: std::time::Duration,
+    /// Connections that it made to the site.
+    pub connections: u64,
+    /// What it printed, when it was quiet; the end of it.
+    output: Vec<u8>,
+}
+
+impl Built {
+    /// The last lines that it printed.
+    pub fn tail(&self) -> String {
+        let text = String::from_utf8_lossy(&self.output);
+        let mut lines: Vec<&str> = text.lines().rev().take(25).collect();
+        lines.reverse();
+        lines.join("\n")
+    }
+}
+
+/// Runs a command in a workplace, with package clients set up for a token. `quiet` keeps what it
+/// prints instead of showing it.
+///
+/// # Errors
+/// `Unavailable` when this machine has no sandbox, saying what to change.
+pub async fn run_build(
+    client: &Client,
+    token: &str,
+    place: &Workplace,
+    command: &[String],
+    quiet: bool,
+) -> Result<Built> {
     let site = client.address()?;
     let inside = format!("http://{}", door(site).listen);
     let setups: Vec<_> = client.setups(Some(token), &inside).await?.into_iter().map(|(_, _, s)| s).collect();
     let (folder, home) = (place.work(), place.home());
     let build = Build { command, folder: &folder, home: &home, site, setups: &setups, secret: &[] };
-    Sandbox::spawn(build.spec()?).await?.wait().await
+    let mut spec = build.spec()?;
+    if quiet {
+        // Both streams of a build in one order, as a person would see them.
+        (spec.stdout, spec.stderr) = (Stdio::Piped, Stdio::Piped);
+    }
+    let mut running = Sandbox::spawn(spec).await?;
+    let (stdout, stderr) = (running.stdout.take(), running.stderr.take());
+    let reading = async { tokio::join!(drain(stdout), drain(stderr)) };
+    let (outcome, (mut output, errors)) = tokio::join!(running.wait(), reading);
+    let outcome = outcome?;
+    output.extend(errors);
+    Ok(Built {
+        code: code_of(&outcome.status),
+        duration: outcome.duration,
+        connections: outcome.connections,
+        output,
+    })
+}
+
+/// The end of what a stream says.
+async fn drain(stream: Option<tokio::net::unix::pipe::Receiver>) -> Vec<u8> {
+    const KEPT: usize = 64 * 1024;
+    let mut kept = Vec::new();
+    let Some(mut stream) = stream else { return kept };
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(n) = stream.read(&mut buffer).await {
+        if n == 0 {
+            break;
+        }
+        kept.extend_from_slice(&buffer[..n]);
+        if kept.len() > 2 * KEPT {
+            kept.drain(..kept.len() - KEPT);
+        }
+    }
+    kept
 }
 
 /// The exit code as shells count it.
@@ -123,21 +221,18 @@ pub async fn record(context: &Context, arguments: &RecordArgs) -> Result<ExitCod
         None => std::env::current_dir().map_err(|e| Error::io("finding this folder", e))?,
     };
     let place = Workplace::of(&folder)?;
-    let command = shell_words(&arguments.command);
-    let body = json!({ "name": arguments.name, "command": command });
-    let started = client.post("/api/v1/recordings", &body).await?;
-    let id = started["id"].as_i64().unwrap_or(0);
-    remember(context, &arguments.name, &folder, &arguments.command, &started)?;
-    let token = started["record_token"].as_str().unwrap_or_default();
-    let outcome = run(&client, token, &place, &arguments.command).await?;
-    let code = code_of(&outcome.status);
+    let session = Session::start(&client, &arguments.name, &arguments.command).await?;
+    let id = session.id;
+    remember(context, &arguments.name, &folder, &arguments.command, &session)?;
+    let built = run_build(&client, session.record.expose(), &place, &arguments.command, context.json).await?;
+    let code = built.code;
     let collection =
         client.post(&format!("/api/v1/recordings/{id}/end"), &json!({ "exit_code": code })).await?;
     let (files, bytes) = totals(&collection);
     let value = json!({
-        "id": id, "name": arguments.name, "exit_code": code, "seconds": outcome.duration.as_secs_f64(),
+        "id": id, "name": arguments.name, "exit_code": code, "seconds": built.duration.as_secs_f64(),
         "releases": collection["items"].as_array().map_or(0, Vec::len), "files": files, "bytes": bytes,
-        "missing": collection["missing"], "refused_connections": outcome.refused,
+        "missing": collection["missing"], "connections": built.connections,
     });
     output::show(&value, context.json, |v| {
         format!(
@@ -168,11 +263,11 @@ pub async fn rehearse(context: &Context, name: &str, keep: Option<&Path>) -> Res
         .collect();
     let place = Workplace::of(&folder)?;
     let token = known["replay_token"].as_str().unwrap_or_default();
-    let outcome = run(&client, token, &place, &command).await?;
-    let code = code_of(&outcome.status);
+    let built = run_build(&client, token, &place, &command, context.json).await?;
+    let code = built.code;
     let path = format!("/api/v1/recordings/{}/rehearsed", known["id"]);
     let mut value = client.post(&path, &json!({ "exit_code": code })).await?;
-    value["seconds"] = json!(outcome.duration.as_secs_f64());
+    value["seconds"] = json!(built.duration.as_secs_f64());
     output::show(&value, context.json, |v| {
         let mut text = if v["complete"] == true {
             format!("`{name}` is complete: it builds with upstream shut, from what was collected\n")
@@ -245,13 +340,19 @@ fn memory(context: &Context, name: &str) -> Result<PathBuf> {
     Ok(context.home()?.path().join("recordings").join(format!("{name}.json")))
 }
 
-fn remember(context: &Context, name: &str, folder: &Path, command: &[String], started: &Value) -> Result<()> {
+fn remember(
+    context: &Context,
+    name: &str,
+    folder: &Path,
+    command: &[String],
+    session: &Session,
+) -> Result<()> {
     use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
     let path = memory(context, name)?;
     let failed = |e| Error::io("remembering the recording", e);
     let folder = std::path::absolute(folder).map_err(failed)?;
     let value = json!({
-        "id": started["id"], "replay_token": started["replay_token"], "folder": folder, "command": command,
+        "id": session.id, "replay_token": session.replay.expose(), "folder": folder, "command": command,
     });
     std::fs::create_dir_all(path.parent().unwrap_or(&path)).map_err(failed)?;
     let mut file = std::fs::OpenOptions::new()

@@ -1,0 +1,425 @@
+//! The ten steps.
+
+use std::path::{Path, PathBuf};
+
+use cofferdam_access::Role as PersonRole;
+use cofferdam_sandbox::{ProcessId, has_route, net_counters};
+use cofferdam_types::{Error, ErrorKind, Result};
+use serde_json::{Value, json};
+
+use super::{
+    report::{Facts, Report},
+    sample::{self, Project},
+    sites::{Plan, RunningSite},
+};
+use crate::{
+    commands::record::{Session, Workplace, run_build},
+    config::Role,
+    output,
+};
+
+/// The two sites and the project between them.
+pub struct Story {
+    root: PathBuf,
+    outside: RunningSite,
+    inside: RunningSite,
+    /// The site that plays the internet, with `--sample`.
+    upstream: Option<RunningSite>,
+    project: Project,
+}
+
+/// A step that did not hold.
+fn broken(what: impl Into<String>) -> Error {
+    Error::verification("step", what)
+}
+
+fn text<'v>(value: &'v Value, name: &str) -> &'v str {
+    value[name].as_str().unwrap_or("")
+}
+
+fn number(value: &Value, name: &str) -> u64 {
+    value[name].as_u64().unwrap_or(0)
+}
+
+impl Story {
+    /// Starts the two sites.
+    ///
+    /// # Errors
+    /// What is missing on this machine, and how to get it.
+    pub async fn prepare(root: &Path, with_sample: bool, report: &mut Report) -> Result<Self> {
+        report.begin(
+            "start",
+            "Two sites on this machine: `outside` may reach the internet, `inside` has no route",
+        );
+        std::fs::create_dir_all(root).map_err(|e| Error::io("making the folder of the two sites", e))?;
+        let project = Project::choose(root, with_sample)?;
+        let upstream = if with_sample { Some(sample::upstream(&root.join("upstream")).await?) } else { None };
+        let more = upstream.as_ref().map(|u| sample::configuration(&u.url)).unwrap_or_default();
+        let people: &[(&str, &[PersonRole])] =
+            &[("olga", &[PersonRole::Officer, PersonRole::Approver]), ("dana", &[PersonRole::Developer])];
+        let plan = Plan { name: "outside", role: Role::Connected, people, more: &more };
+        let outside = RunningSite::start(&root.join("outside"), plan).await?;
+        let people: &[(&str, &[PersonRole])] = &[
+            ("omar", &[PersonRole::Officer, PersonRole::Approver]),
+            ("ann", &[PersonRole::Approver]),
+            ("ben", &[PersonRole::Approver]),
+            ("dana", &[PersonRole::Developer]),
+            ("audrey", &[PersonRole::Auditor]),
+        ];
+        let plan = Plan { name: "inside", role: Role::Isolated, people, more: "" };
+        let inside = RunningSite::start(&root.join("inside"), plan).await?;
+        let routes = inside.pid().map(|pid| has_route(ProcessId::Of(pid))).transpose()?;
+        if routes != Some(false) {
+            return Err(broken("the inside site has a route"));
+        }
+        let key = outside.client("admin")?.get("/api/v1/site").await?;
+        let trust = json!({ "site": "outside", "key": key["key"] });
+        inside.client("admin")?.post("/api/v1/keys", &trust).await?;
+        let mut facts = Facts::default()
+            .fact("outside", outside.url.clone())
+            .fact("inside", inside.url.clone())
+            .fact("sample", with_sample)
+            .fact("parts", project.parts.clone())
+            .line(format!("outside  {}", outside.url))
+            .line(format!("inside   {}  (its own network namespace, no route)", inside.url))
+            .line(format!("project  {} ({})", project.name, project.parts.join(", ")));
+        if with_sample {
+            facts =
+                facts.line("the packages are a small set that this program made itself, not the real ones");
+        }
+        for left_out in &project.left_out {
+            facts = facts.line(format!("left out: {left_out}"));
+        }
+        report.held(facts.fact("left_out", project.left_out.clone()));
+        Ok(Self { root: root.to_owned(), outside, inside, upstream, project })
+    }
+
+    /// All ten steps.
+    ///
+    /// # Errors
+    /// The first that does not hold.
+    pub async fn tell(&mut self, report: &mut Report) -> Result<()> {
+        let medium = self.root.join("medium");
+        std::fs::create_dir_all(&medium).map_err(|e| Error::io("making the medium", e))?;
+        report.begin(
+            "record",
+            "Record a real build outside: the sandbox can reach the outside site and nothing else",
+        );
+        let (session, facts) = self.record("berth", &self.project.folder.clone()).await?;
+        report.held(facts);
+        report.begin("rehearse", "Rehearse: the same command, upstream shut");
+        let facts = self.rehearse(&session, &self.project.folder.clone()).await?;
+        report.held(facts);
+        report.begin("pack", "Pack the collection and the git repository onto a medium");
+        self.push_outside().await?;
+        let (first, facts) = self.pack("berth", &medium).await?;
+        report.held(facts);
+        report.begin("tamper", "Tamper with a copy: one flipped bit");
+        let facts = self.tamper(&first).await?;
+        report.held(facts);
+        report.begin("receive", "Receive the good one: verified, in quarantine, invisible");
+        let (transfer, facts) = self.receive(&first).await?;
+        report.held(facts);
+        report.begin("approve", "Approve as two people, then publish in one switch");
+        let facts = self.approve(transfer).await?;
+        report.held(facts);
+        report.begin("use", "Use it inside, with stock clients that have no route");
+        let facts = self.use_inside().await?;
+        report.held(facts);
+        report.begin("pipeline", "git push inside: a pipeline runs, and its artifacts are signed");
+        let facts = self.pipeline().await?;
+        report.held(facts);
+        report.begin("change", "Change one dependency and cross again: only what is new travels");
+        let facts = self.change(&medium, &first).await?;
+        report.held(facts);
+        report.begin("audit", "Verify the audit log offline; count packets");
+        let facts = self.audit().await?;
+        report.held(facts);
+        Ok(())
+    }
+
+    async fn record(&self, name: &str, folder: &Path) -> Result<(Session, Facts)> {
+        let client = self.outside.client("olga")?;
+        let place = Workplace::of(folder)?;
+        let session = Session::start(&client, name, &self.project.command).await?;
+        let build = run_build(&client, session.record.expose(), &place, &self.project.command, true).await?;
+        let end = json!({ "exit_code": build.code });
+        let collection = client.post(&format!("/api/v1/recordings/{}/end", session.id), &end).await?;
+        if build.code != 0 {
+            return Err(broken(format!("the build failed outside with {}:\n{}", build.code, build.tail())));
+        }
+        let items = collection["items"].as_array().cloned().unwrap_or_default();
+        let files: Vec<&Value> =
+            items.iter().flat_map(|i| i["files"].as_array().into_iter().flatten()).collect();
+        let bytes: u64 = files.iter().filter_map(|f| f["size"].as_u64()).sum();
+        let facts = Facts::default()
+            .fact("releases", items.len())
+            .fact("files", files.len())
+            .fact("bytes", bytes)
+            .line(format!(
+                "{} releases, {} files, {} kept by digest",
+                items.len(),
+                files.len(),
+                output::bytes(bytes)
+            ))
+            .look(format!("{}/recordings/{}", self.outside.url, session.id));
+        Ok((session, facts))
+    }
+
+    async fn rehearse(&self, session: &Session, folder: &Path) -> Result<Facts> {
+        let client = self.outside.client("olga")?;
+        let place = Workplace::of(folder)?;
+        let build = run_build(&client, session.replay.expose(), &place, &self.project.command, true).await?;
+        let end = json!({ "exit_code": build.code });
+        let done = client.post(&format!("/api/v1/recordings/{}/rehearsed", session.id), &end).await?;
+        if done["complete"] != true {
+            return Err(broken(format!(
+                "the rehearsal failed; not here: {}\n{}",
+                done["missing"],
+                build.tail()
+            )));
+        }
+        let asked = done["missing"].as_array().map_or(0, Vec::len);
+        Ok(Facts::default()
+            .fact("complete", true)
+            .fact("asked_in_vain", asked)
+            .line("complete: it builds from what was collected, and the site signed that it does"))
+    }
+
+    async fn push_outside(&self) -> Result<()> {
+        let client = self.outside.client("dana")?;
+        client.post("/api/v1/projects", &json!({ "path": "harbour/berth" })).await?;
+        let url = self.outside.url.replace("://", &format!("://dana:{}@", self.outside.token("dana")?));
+        let work = self.root.join("work-outside");
+        self.project.commit_into(&work)?;
+        sample::git(&work, &["push", "--quiet", &format!("{url}/harbour/berth.git"), "HEAD:refs/heads/main"])
+            .map(drop)
+    }
+
+    async fn pack(&self, recording: &str, medium: &Path) -> Result<(PathBuf, Facts)> {
+        let body = json!({
+            "destination": "inside", "recordings": [recording], "projects": ["harbour/berth"], "into": medium,
+        });
+        let packed = self.outside.client("olga")?.post("/api/v1/transfers/pack", &body).await?;
+        let path = PathBuf::from(text(&packed, "path"));
+        let facts = Facts::default()
+            .fact("bytes", number(&packed, "bytes"))
+            .fact("blobs", number(&packed, "blobs"))
+            .fact("held", number(&packed, "held"))
+            .fact("path", text(&packed, "path"))
+            .line(format!(
+                "{} on the medium: {} blobs carried, {} that inside holds already",
+                output::bytes(number(&packed, "bytes")),
+                packed["blobs"],
+                packed["held"]
+            ))
+            .look(path.display().to_string());
+        Ok((path, facts))
+    }
+
+    async fn tamper(&self, good: &Path) -> Result<Facts> {
+        let failed = |e| Error::io("making a tampered copy", e);
+        let name = good.file_name().unwrap_or_default();
+        let copy = self.root.join("tampered").join(name);
+        std::fs::create_dir_all(&copy).map_err(failed)?;
+        let mut largest = (0, PathBuf::new());
+        for entry in std::fs::read_dir(good).map_err(failed)? {
+            let from = entry.map_err(failed)?.path();
+            let to = copy.join(from.file_name().unwrap_or_default());
+            largest = largest.max((std::fs::copy(&from, &to).map_err(failed)?, to));
+        }
+        let mut bytes = std::fs::read(&largest.1).map_err(failed)?;
+        let offset = bytes.len() / 2;
+        bytes[offset] ^= 0b0001_0000;
+        std::fs::write(&largest.1, bytes).map_err(failed)?;
+        let client = self.inside.client("omar")?;
+        let refused = client.post("/api/v1/transfers/receive", &json!({ "path": copy })).await;
+        let error = refused.err().ok_or_else(|| broken("a tampered transfer was received"))?;
+        let file = largest.1.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if error.kind() != ErrorKind::VerificationFailed || !error.message().contains(&file) {
+            return Err(broken(format!("the refusal does not name the file: {}", error.message())));
+        }
+        let known = client.get("/api/v1/transfers").await?;
+        if known["transfers"].as_array().is_none_or(|t| !t.is_empty()) {
+            return Err(broken("a tampered transfer left something behind"));
+        }
+        Ok(Facts::default()
+            .fact("code", error.code())
+            .fact("refusal", error.message())
+            .fact("flipped", offset)
+            .line(format!("flipped a bit of {file} at byte {offset}"))
+            .line(format!("refused: {}", error.message()))
+            .line("nothing was imported"))
+    }
+
+    async fn receive(&self, folder: &Path) -> Result<(u64, Facts)> {
+        let client = self.inside.client("omar")?;
+        let received = client.post("/api/v1/transfers/receive", &json!({ "path": folder })).await?;
+        if received["sound"] != true {
+            return Err(broken(format!("items were refused: {}", received["refused"])));
+        }
+        let visible = self.visible_releases().await?;
+        if visible != 0 {
+            return Err(broken(format!("{visible} releases are visible before anybody approved")));
+        }
+        let id = number(&received, "id");
+        let facts = Facts::default()
+            .fact("transfer", id)
+            .fact("releases", number(&received, "releases"))
+            .fact("visible_releases", visible)
+            .line(format!(
+                "transfer {id}: {} releases in quarantine; clients see {visible} of them",
+                received["releases"]
+            ))
+            .look(format!("{}/transfers/{id}", self.inside.url));
+        Ok((id, facts))
+    }
+
+    async fn visible_releases(&self) -> Result<u64> {
+        let all = self.inside.client("audrey")?.get("/api/v1/repositories").await?;
+        Ok(all["repositories"].as_array().into_iter().flatten().map(|r| number(r, "releases")).sum())
+    }
+
+    async fn approve(&self, id: u64) -> Result<Facts> {
+        let shown = self.inside.client("ann")?.get(&format!("/api/v1/transfers/{id}")).await?;
+        let vote = json!({ "digest": shown["digest"], "reason": "looked at the difference" });
+        let path = format!("/api/v1/transfers/{id}/approve");
+        let own = self.inside.client("omar")?.post(&path, &vote).await;
+        let own = own.err().ok_or_else(|| broken("the requester approved their own request"))?;
+        if own.code() != "own-request" {
+            return Err(broken(format!("the requester was refused for another reason: {}", own.message())));
+        }
+        self.inside.client("ann")?.post(&path, &vote).await?;
+        let publish = format!("/api/v1/transfers/{id}/publish");
+        let early = self.inside.client("omar")?.post(&publish, &json!({})).await;
+        if early.as_ref().err().map(Error::kind) != Some(ErrorKind::AwaitingApproval) {
+            return Err(broken("one approval was enough to publish"));
+        }
+        self.inside.client("ben")?.post(&path, &vote).await?;
+        let published = self.inside.client("omar")?.post(&publish, &json!({})).await?;
+        let visible = self.visible_releases().await?;
+        if visible == 0 {
+            return Err(broken("nothing is visible after the switch"));
+        }
+        Ok(Facts::default()
+            .fact("own_refused", own.message())
+            .fact("visible_releases", visible)
+            .fact("generations", published["generations"].clone())
+            .line(format!("omar asked, so: {}", own.message()))
+            .line("one approval was not enough; ann and ben approved")
+            .line(format!("published: {visible} releases visible at once"))
+            .look(format!("{}/transfers/{id}", self.inside.url)))
+    }
+
+    async fn use_inside(&self) -> Result<Facts> {
+        let client = self.inside.client("dana")?;
+        let place = Workplace::of(&self.project.folder)?;
+        let build =
+            run_build(&client, self.inside.token("dana")?, &place, &self.project.command, true).await?;
+        if build.code != 0 {
+            return Err(broken(format!("the build failed inside with {}:\n{}", build.code, build.tail())));
+        }
+        Ok(Facts::default()
+            .fact("parts", self.project.parts.clone())
+            .fact("connections", build.connections)
+            .line(format!(
+                "{} built inside; {} connections, all to the inside site",
+                self.project.parts.join(", "),
+                build.connections
+            )))
+    }
+
+    async fn pipeline(&self) -> Result<Facts> {
+        super::pipeline::push_and_watch(&self.root, &self.inside, &self.project).await
+    }
+
+    async fn change(&self, medium: &Path, first: &Path) -> Result<Facts> {
+        let folder = self.project.upgraded(&self.root)?;
+        let (session, _) = self.record("berth-upgrade", &folder).await?;
+        self.rehearse(&session, &folder).await?;
+        let (second, _) = self.pack("berth-upgrade", medium).await?;
+        let (whole, new) = (folder_bytes(first), folder_bytes(&second));
+        let (id, _) = self.receive_more(&second).await?;
+        self.approve(id).await?;
+        if new >= whole {
+            return Err(broken(format!("the second transfer is not smaller: {new} bytes after {whole}")));
+        }
+        Ok(Facts::default()
+            .fact("first_bytes", whole)
+            .fact("second_bytes", new)
+            .line(format!("first transfer  {}", output::bytes(whole)))
+            .line(format!("second transfer {}: only what is new", output::bytes(new))))
+    }
+
+    async fn receive_more(&self, folder: &Path) -> Result<(u64, Value)> {
+        let received =
+            self.inside.client("omar")?.post("/api/v1/transfers/receive", &json!({ "path": folder })).await?;
+        if received["sound"] != true {
+            return Err(broken(format!("items were refused: {}", received["refused"])));
+        }
+        Ok((number(&received, "id"), received))
+    }
+
+    async fn audit(&mut self) -> Result<Facts> {
+        let mut packets = 0;
+        if let Some(pid) = self.inside.pid() {
+            let counters = net_counters(ProcessId::Of(pid))?;
+            packets = counters.iter().filter(|c| c.name != "lo").map(|c| c.tx_packets).sum();
+            if has_route(ProcessId::Of(pid))? {
+                return Err(broken("the inside site has a route"));
+            }
+        }
+        let report = crate::commands::audit::verify(&self.inside.home).await?;
+        let outside = crate::commands::audit::verify(&self.outside.home).await?;
+        if packets != 0 {
+            return Err(broken(format!("{packets} packets left the inside namespace")));
+        }
+        Ok(Facts::default()
+            .fact("entries", report.entries)
+            .fact("checkpoints", report.checkpoints)
+            .fact("outside_entries", outside.entries)
+            .fact("packets_out", packets)
+            .line(format!(
+                "inside: {} entries, {} signed checkpoints, every hash recomputed",
+                report.entries, report.checkpoints
+            ))
+            .line(format!("packets out to other hosts: {packets}"))
+            .look(format!("{}/audit", self.inside.url)))
+    }
+
+    /// Stays up until it is told to stop.
+    ///
+    /// # Errors
+    /// `Internal` when signals cannot be listened for.
+    pub async fn stay(&self, report: &Report) -> Result<()> {
+        let login = |site: &RunningSite, person: &str| {
+            format!("{person}'s token {}", site.token(person).unwrap_or("?"))
+        };
+        report.say(&format!(
+            "\nboth sites stay up:\n  outside  {}   log in with {}\n  inside   {}   log in with {}\nCtrl-C ends it and removes everything.",
+            self.outside.url,
+            login(&self.outside, "olga"),
+            self.inside.url,
+            login(&self.inside, "audrey"),
+        ));
+        tokio::signal::ctrl_c().await.map_err(|e| Error::io("waiting for Ctrl-C", e))
+    }
+
+    /// Stops the sites; an error when one had to be killed.
+    ///
+    /// # Errors
+    /// `Internal`.
+    pub async fn end(&mut self) -> Result<()> {
+        let mut outcome = self.inside.stop().await;
+        outcome = self.outside.stop().await.and(outcome);
+        if let Some(upstream) = &mut self.upstream {
+            outcome = upstream.stop().await.and(outcome);
+        }
+        outcome
+    }
+}
+
+fn folder_bytes(folder: &Path) -> u64 {
+    let files = walkdir::WalkDir::new(folder).into_iter().filter_map(std::result::Result::ok);
+    files.filter_map(|e| e.metadata().ok()).filter(std::fs::Metadata::is_file).map(|m| m.len()).sum()
+}
