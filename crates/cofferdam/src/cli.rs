@@ -344,3 +344,65 @@ pub enum ConfigAction {
     /// Show every value and where it comes from.
     Show,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    const COMMANDS: &str = include_str!("../../../docs/manual/commands.md");
+    const INSTALLING: &str = include_str!("../../../docs/manual/installing.md");
+
+    /// `cofferdam a b` for every command below `command`, with its long flags.
+    fn walk(command: &clap::Command, name: &str, out: &mut Vec<(String, Vec<String>)>) {
+        for sub in command.get_subcommands() {
+            let name = format!("{name} {}", sub.get_name());
+            let flags = sub.get_arguments().filter_map(|a| a.get_long()).map(|long| format!("`--{long}"));
+            out.push((name.clone(), flags.collect()));
+            walk(sub, &name, out);
+        }
+    }
+
+    /// The manual's words from a command's first mention on, up to the next heading.
+    fn section<'a>(name: &str) -> Option<&'a str> {
+        let named = |after: &str| after.starts_with(|c: char| !c.is_alphanumeric() && c != '-');
+        let at = COMMANDS.match_indices(name).find(|(i, _)| named(&COMMANDS[i + name.len()..]))?.0;
+        let rest = &COMMANDS[at..];
+        let heading = rest.find('\n').and_then(|line| Some(line + rest[line..].find("\n## ")?));
+        let smaller = rest.find('\n').and_then(|line| Some(line + rest[line..].find("\n### ")?));
+        let end = heading.into_iter().chain(smaller).min().unwrap_or(rest.len());
+        Some(&rest[..end])
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_manual_names_every_command_and_flag() {
+        let mut all = Vec::new();
+        walk(&Cli::command(), "cofferdam", &mut all);
+        assert!(all.len() > 20, "{all:?}");
+        for (name, flags) in all {
+            let text = section(&name).unwrap_or_else(|| panic!("docs/manual/commands.md: no `{name}`"));
+            for flag in flags {
+                let flag = flag.trim_start_matches('`');
+                assert!(text.contains(flag), "docs/manual/commands.md: `{name}` lacks {flag}");
+            }
+        }
+        for flag in Cli::command().get_arguments().filter_map(clap::Arg::get_long) {
+            assert!(COMMANDS.contains(&format!("--{flag}")), "docs/manual/commands.md lacks --{flag}");
+        }
+    }
+
+    #[test]
+    fn the_manual_names_every_configuration_key() {
+        for (variable, key) in crate::config::OVERRIDES {
+            for word in [variable, key] {
+                assert!(INSTALLING.contains(&format!("`{word}`")), "docs/manual/installing.md lacks {word}");
+            }
+        }
+    }
+}
