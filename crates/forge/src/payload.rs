@@ -94,7 +94,9 @@ impl Forge {
         list.push(secret("CI_REGISTRY_PASSWORD", token));
         list.push(secret("CI_REPOSITORY_URL", clone_url(self.public_url(), project, token)));
         let client = setup(self.registry(), self.job_repositories(), token)?;
-        list.extend(client.env.into_iter().map(|(key, value)| secret(&key, value)));
+        // Only what holds the token is a secret: masking a plain `1` would hide every 1 of the log.
+        let kind = |value: &str| if value.contains(token) { secret } else { public };
+        list.extend(client.env.into_iter().map(|(key, value)| kind(&value)(&key, value)));
         if !client.home_files.is_empty() {
             // Not masked: no log holds the whole of it, and a mask has to be one line.
             list.push(Variable { masked: false, ..secret(HOME_FILES, client.home_files) });

@@ -82,6 +82,8 @@ async fn a_push_becomes_an_artifact_that_says_where_it_came_from(world: World) {
     assert_eq!(variables["CI_PROJECT_PATH"], "team/tool");
     assert_eq!(variables["CI_SERVER_PORT"], "8080");
     assert!(!variables.contains_key("CI_COMMIT_TAG"));
+    let short = given.variables.iter().find(|v| v.masked && v.value.len() < 8);
+    assert_eq!(short, None, "a short mask would hide half of every log");
     let files: Vec<(String, String)> = serde_json::from_str(variables[HOME_FILES]).unwrap();
     assert!(files[0].1.contains(&format!("/t/{}/r/crates", given.token)), "{files:?}");
     assert!(

@@ -6,6 +6,7 @@ use cofferdam_access::Role as PersonRole;
 use cofferdam_sandbox::{ProcessId, has_route, net_counters};
 use cofferdam_types::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     report::{Facts, Report},
@@ -405,7 +406,12 @@ impl Story {
             self.inside.url,
             login(&self.inside, "audrey"),
         ));
-        tokio::signal::ctrl_c().await.map_err(|e| Error::io("waiting for Ctrl-C", e))
+        let failed = |e| Error::io("waiting for Ctrl-C", e);
+        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        tokio::select! {
+            done = tokio::signal::ctrl_c() => done.map_err(failed),
+            _ = terminate.recv() => Ok(()),
+        }
     }
 
     /// Stops the sites; an error when one had to be killed.
