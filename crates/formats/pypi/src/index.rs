@@ -109,6 +109,9 @@ pub(crate) struct FileEntry {
     pub core_metadata: Option<Presence>,
     /// The older name of the same fact, for pip 22.3 to 23.2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    // pip 22.3 to 23.0 fails on a `dist-info-metadata` that is not a text; this spelling is the one that
+    // they pass over and that the largest index uses for the same reason.
+    #[serde(rename = "data-dist-info-metadata", alias = "dist-info-metadata")]
     pub dist_info_metadata: Option<Presence>,
 }
 

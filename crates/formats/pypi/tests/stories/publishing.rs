@@ -32,7 +32,8 @@ async fn an_uploaded_wheel_is_served_with_its_metadata_byte_for_byte() {
     let (status, _, served) = repository.get(&PyPi, &format!("{path}.metadata"), "*/*").await;
     assert_eq!((status.as_u16(), &served[..]), (200, metadata("Foo.Bar", "1.0").as_bytes()));
     assert_eq!(file["core-metadata"]["sha256"], Sha256::of(&served).to_hex());
-    assert_eq!(file["core-metadata"], file["dist-info-metadata"]);
+    assert_eq!(file["core-metadata"], file["data-dist-info-metadata"]);
+    assert_eq!(file.get("dist-info-metadata"), None, "pip 22.3 to 23.0 fails on it");
 }
 
 #[tokio::test]

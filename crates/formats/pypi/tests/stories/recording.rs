@@ -69,7 +69,7 @@ async fn an_index_is_live_with_our_addresses_and_commits_nothing() {
     assert_eq!(files.len(), 2, "eggs are left out: {page}");
     assert_eq!(files[0]["url"], format!("../../files/foo-bar/{WHEEL}"));
     assert_eq!(files[0]["upload-time"], "2020-02-03T04:05:06.789Z");
-    assert_eq!(files[0]["core-metadata"], files[0]["dist-info-metadata"]);
+    assert_eq!(files[0]["core-metadata"], files[0]["data-dist-info-metadata"]);
     assert_eq!(page["versions"], json!(["1.0"]));
     assert_eq!(repository.package_count(), 0);
     assert_eq!(upstream.asked(), ["https://upstream.example/simple/foo-bar/"]);
