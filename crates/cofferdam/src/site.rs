@@ -43,8 +43,6 @@ pub struct Opened {
     pub forge: Forge,
     /// Recordings and transfers.
     pub crossing: Crossing,
-    /// People and tokens.
-    pub access: Access,
 }
 
 /// Opens the database of a state folder.
@@ -108,11 +106,11 @@ pub async fn open(home: &Home, config: &Config) -> Result<Opened> {
         crossing: crossing.clone(),
         key: key.verifying_key(),
         forge: forge.clone(),
-        access: access.clone(),
+        access,
         anonymous_read: config.access.anonymous_read,
         clock,
     });
-    Ok(Opened { site, db, key, forge, crossing, access })
+    Ok(Opened { site, db, key, forge, crossing })
 }
 
 /// The repositories of every new site: for each format a hosted one, a mirror, and a group of both

@@ -134,7 +134,6 @@ impl Build<'_> {
         let mut env = toolchain.env;
         env.push(("HOME".into(), BUILD_HOME.into()));
         env.push(("CARGO_HOME".into(), format!("{BUILD_HOME}/.cargo")));
-        env.push(("npm_config_replace_registry_host".into(), "always".into()));
         for setup in self.setups {
             env.extend(setup.env.iter().cloned());
             for (path, text) in &setup.files {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use cofferdam_format_kit::{Draft, DraftFile, FileRef, ReleaseState, View as _};
+use cofferdam_git::Oid;
 use cofferdam_store::{RepositoryRow, TransferItemRow, TransferRow};
 use cofferdam_transfer::{HeaderDraft, Record, Summary, Writer, stream_name};
 use cofferdam_types::{Error, PackageUrl, RecordingId, Result, Sha256, SiteName, TransferId};
@@ -166,11 +167,12 @@ impl Crossing {
         for ((repository, package, version), paths) in wanted {
             self.plan_release(&mut plan, &repository, &package, &version, &paths).await?;
         }
+        let stream = stream_name(&self.0.site, std::slice::from_ref(&request.destination))?;
         for project in &request.projects {
-            self.plan_git(&mut plan, project).await?;
+            let have = if request.full { Vec::new() } else { self.sent_commits(&stream, project).await? };
+            self.plan_git(&mut plan, project, &have).await?;
         }
         if !request.full {
-            let stream = stream_name(&self.0.site, std::slice::from_ref(&request.destination))?;
             let mut tx = self.db().read().await?;
             for (sha256, size) in plan.blobs.clone() {
                 if tx.crossing().sent_before(&sha256, &stream).await? {
@@ -225,7 +227,7 @@ impl Crossing {
         Ok(())
     }
 
-    async fn plan_git(&self, plan: &mut Plan, path: &str) -> Result<()> {
+    async fn plan_git(&self, plan: &mut Plan, path: &str, have: &[Oid]) -> Result<()> {
         let mut tx = self.db().read().await?;
         let id = self.0.projects.find(&mut tx, path).await?;
         drop(tx);
@@ -242,13 +244,37 @@ impl Crossing {
         }
         let folder = tempfile::tempdir().map_err(|e| Error::io("making room for a git bundle", e))?;
         let file = folder.path().join("bundle");
-        let refs = self.0.git.bundle(id, &names, &[], &file).await?;
+        let mut refs = self.0.git.bundle(id, &names, have, &file).await?;
+        if !file.exists() {
+            if refs.iter().all(|(_, oid)| have.contains(oid)) {
+                return Ok(());
+            }
+            // A reference went back to an old commit: there is nothing new to carry but its name.
+            refs = self.0.git.bundle(id, &names, &[], &file).await?;
+        }
         let body = file_stream(&file).await?;
         let digests = self.0.registry.blobs().put(body, u64::MAX).await?;
         plan.blobs.insert(digests.sha256, digests.size);
         let refs = refs.into_iter().map(|(name, oid)| (name, oid.to_string())).collect();
         plan.git.push(GitPart { project: path.into(), refs, bundle: digests.sha256 });
         Ok(())
+    }
+
+    /// The tips of a project that earlier transfers of the stream carried.
+    async fn sent_commits(&self, stream: &str, project: &str) -> Result<Vec<Oid>> {
+        let sent = self.db().read().await?.crossing().stream("sent", stream).await?;
+        let mut commits = Vec::new();
+        for row in sent {
+            for item in
+                self.items(row.id).await?.into_iter().filter(|i| i.kind == "git" && i.repository == project)
+            {
+                let refs = item.value["refs"].as_object().cloned().unwrap_or_default();
+                commits.extend(refs.values().filter_map(|v| v.as_str()?.parse::<Oid>().ok()));
+            }
+        }
+        commits.sort();
+        commits.dedup();
+        Ok(commits)
     }
 
     /// The next position of a stream to a destination.

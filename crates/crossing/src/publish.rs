@@ -1,7 +1,7 @@
 //! Two people, then one switch.
 
 use cofferdam_access::{Decision, Verdict, approval};
-use cofferdam_format_kit::{Change, Draft, RepositoryKind};
+use cofferdam_format_kit::{Change, DoorExt as _, Draft, RepositoryKind};
 use cofferdam_git::Oid;
 use cofferdam_registry::{Cause, Commit};
 use cofferdam_store::{TransferItemRow, TransferRow, Tx};
@@ -22,6 +22,8 @@ pub struct Published {
     pub generations: Vec<(String, Option<u64>)>,
     /// Git projects whose references were set.
     pub projects: Vec<String>,
+    /// References that had gone another way here, and where what arrived stands instead.
+    pub beside: Vec<(String, String)>,
 }
 
 impl Crossing {
@@ -62,6 +64,7 @@ impl Crossing {
             return Err(Error::conflict("published-already", format!("transfer {id} was published before")));
         }
         let items = self.items(id).await?;
+        self.check_git_base(&items).await?;
         let now = self.clock().now();
         let mut tx = self.db().write().await?;
         approval::take(&mut tx, SUBJECT_KIND, &format!("transfer:{id}"), &row.digest, now).await?;
@@ -78,8 +81,8 @@ impl Crossing {
         // The objects come in before the switch, the references after it: a reader of the project
         // sees the old history or the new one.
         tx.commit().await?;
-        self.set_references(&projects).await?;
-        Ok(Published { id, generations, projects: projects.into_iter().map(|p| p.path).collect() })
+        let beside = self.set_references(&projects).await?;
+        Ok(Published { id, generations, projects: projects.into_iter().map(|p| p.path).collect(), beside })
     }
 
     /// Sets again the references of published transfers, in case a crash came between the switch
@@ -103,7 +106,58 @@ impl Crossing {
             }
         }
         drop(tx);
-        self.set_references(&parts).await
+        self.set_references(&parts).await.map(drop)
+    }
+
+    /// A bundle that builds on earlier commits needs them here: that is known before anything moves.
+    async fn check_git_base(&self, items: &[TransferItemRow]) -> Result<()> {
+        for item in items.iter().filter(|i| i.kind == "git") {
+            let part = GitPart::new(ProjectId(0), item)?;
+            let needed = self.prerequisites(&part.bundle).await?;
+            if needed.is_empty() {
+                continue;
+            }
+            let project = self.0.projects.find(&mut self.db().read().await?, &part.path).await?;
+            for commit in needed {
+                let here = match project {
+                    Some(project) => self.0.git.resolve(project, &commit).await?.is_some(),
+                    None => false,
+                };
+                if !here {
+                    return Err(Error::new(
+                        cofferdam_types::ErrorKind::MissingVolume,
+                        "base-missing",
+                        format!("the history of `{}` builds on the commit {commit}, which is not here", part.path),
+                    )
+                    .hint("publish the transfers before this one, or have a full one packed: `cofferdam pack --full`"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The commits that a bundle builds on (gitformat-bundle: lines that begin with `-`).
+    async fn prerequisites(&self, bundle: &Sha256) -> Result<Vec<String>> {
+        const HEADER: u64 = 8 << 20;
+        self.0
+            .registry
+            .door()
+            .inspect(bundle, |file| {
+                use std::io::{BufRead as _, BufReader, Read as _};
+                let mut out = Vec::new();
+                for line in BufReader::new(file.take(HEADER)).split(b'\n') {
+                    let line = line.map_err(|e| Error::io("reading a git bundle", e))?;
+                    if line.is_empty() {
+                        break;
+                    }
+                    if let Some(rest) = line.strip_prefix(b"-") {
+                        let text = String::from_utf8_lossy(rest);
+                        out.extend(text.split_whitespace().next().map(str::to_owned));
+                    }
+                }
+                Ok(out)
+            })
+            .await
     }
 
     pub(crate) async fn items(&self, id: TransferId) -> Result<Vec<TransferItemRow>> {
@@ -178,7 +232,8 @@ impl Crossing {
         Ok(parts)
     }
 
-    async fn set_references(&self, parts: &[GitPart]) -> Result<()> {
+    async fn set_references(&self, parts: &[GitPart]) -> Result<Vec<(String, String)>> {
+        let mut beside = Vec::new();
         for part in parts {
             let folder = tempfile::tempdir().map_err(|e| Error::io("making room for a git bundle", e))?;
             let file = folder.path().join("bundle");
@@ -191,9 +246,10 @@ impl Crossing {
                 .await
                 .map_err(|e| Error::internal("copying a git bundle", e))?
                 .map_err(|e| Error::io("copying a git bundle", e))?;
-            self.0.git.unbundle(part.project, &file, &part.refs).await?;
+            let aside = self.0.git.unbundle(part.project, &file, &part.refs).await?;
+            beside.extend(aside.into_iter().map(|name| (part.path.clone(), name)));
         }
-        Ok(())
+        Ok(beside)
     }
 }
 

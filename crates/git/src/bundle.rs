@@ -74,7 +74,7 @@ impl Server {
         project: ProjectId,
         file: &Path,
         refs: &[(String, Oid)],
-    ) -> Result<()> {
+    ) -> Result<Vec<String>> {
         for (name, _) in refs {
             check_ref_name(name)?;
             if !name.starts_with("refs/heads/") && !name.starts_with("refs/tags/") {
@@ -99,7 +99,48 @@ impl Server {
             .await
             .map_err(|e| Error::internal("moving objects out of quarantine", e))?
             .map_err(|e| Error::io("moving objects out of quarantine", e))?;
-        self.set_refs(project, refs).await
+        let (refs, aside) = self.without_overwriting(project, refs).await?;
+        self.set_refs(project, &refs).await?;
+        Ok(aside)
+    }
+
+    /// A transfer never takes away what was done here: a branch that has gone another way in the
+    /// meantime, or a tag that names something else, stays, and what arrived stands beside it.
+    async fn without_overwriting(
+        &self,
+        project: ProjectId,
+        refs: &[(String, Oid)],
+    ) -> Result<(Vec<(String, Oid)>, Vec<String>)> {
+        let here = self.list_refs(project).await?;
+        let (mut out, mut aside) = (Vec::new(), Vec::new());
+        for (name, new) in refs {
+            let old = here.iter().find(|(n, _)| n == name).map(|(_, oid)| oid);
+            let keep = match old {
+                None => false,
+                Some(old) if old == new => false,
+                Some(old) if name.starts_with("refs/heads/") => !self.is_ancestor(project, old, new).await?,
+                Some(_) => true,
+            };
+            if !keep {
+                out.push((name.clone(), new.clone()));
+            } else if let Some((kind, rest)) = name.strip_prefix("refs/").and_then(|n| n.split_once('/')) {
+                let beside = format!("refs/{kind}/transferred/{rest}");
+                out.push((beside.clone(), new.clone()));
+                aside.push(beside);
+            }
+        }
+        Ok((out, aside))
+    }
+
+    async fn is_ancestor(&self, project: ProjectId, old: &Oid, new: &Oid) -> Result<bool> {
+        let mut command = self.in_project(project)?;
+        command.args(["merge-base", "--is-ancestor", old.as_str(), new.as_str()]);
+        let out = run(command, None, 1 << 10, LIMIT).await?;
+        match out.status.code() {
+            Some(0) => Ok(true),
+            Some(1) => Ok(false),
+            _ => Err(out.failure("git merge-base")),
+        }
     }
 
     /// A command that writes into the quarantine and reads from both.

@@ -171,12 +171,19 @@ pub trait GitService: Send + Sync + 'static {
     ) -> Result<Vec<(String, Oid)>>;
 
     /// Takes a bundle's objects in, checked, and sets exactly `refs`. A reference that the bundle
-    /// leaves out, because its objects were here already, is set as well.
+    /// leaves out, because its objects were here already, is set as well. A branch that has gone
+    /// another way here, and a tag that names something else, are not overwritten: what arrived is
+    /// set beside them, under `…/transferred/…`, and those names are returned.
     ///
     /// # Errors
     /// `VerificationFailed` when the bundle is broken, incomplete, holds an object that git's own
     /// check refuses, or holds other references; nothing moves then, and no object is kept.
-    async fn unbundle(&self, project: ProjectId, bundle: &Path, refs: &[(String, Oid)]) -> Result<()>;
+    async fn unbundle(
+        &self,
+        project: ProjectId,
+        bundle: &Path,
+        refs: &[(String, Oid)],
+    ) -> Result<Vec<String>>;
 }
 
 #[async_trait]
@@ -256,7 +263,12 @@ impl GitService for GitBinary {
         self.0.bundle(project, refs, have, out).await
     }
 
-    async fn unbundle(&self, project: ProjectId, bundle: &Path, refs: &[(String, Oid)]) -> Result<()> {
+    async fn unbundle(
+        &self,
+        project: ProjectId,
+        bundle: &Path,
+        refs: &[(String, Oid)],
+    ) -> Result<Vec<String>> {
         self.0.unbundle(project, bundle, refs).await
     }
 }

@@ -1,11 +1,12 @@
 //! The folder of repositories and the environment of every git process.
 //!
 //! ```text
-//! <root>/<project id>.git                one bare repository per project
-//! <root>/config                          the only configuration git reads
-//! <root>/hooks/                          the two hooks of every push, see `receive.rs`
-//! <root>/home/                           git's HOME: empty
-//! <root>/work/                           one folder per push or bundle in progress
+//! <root>
+//!   <project id>.git   one bare repository per project
+//!   config             the only configuration git reads
+//!   hooks              the two hooks of every push, see `receive.rs`
+//!   home               git's HOME: empty
+//!   work               one folder per push or bundle in progress
 //! ```
 //!
 //! A person's or the machine's git configuration must never have an effect here.

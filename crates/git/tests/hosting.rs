@@ -237,3 +237,31 @@ async fn a_bundle_carries_a_project_and_lies_about_nothing() {
     assert_eq!(world.git.unbundle(fourth, &bundle, &refs).await.unwrap_err().code(), "git-bundle");
     assert_eq!(world.git.list_refs(fourth).await.unwrap(), []);
 }
+
+#[tokio::test]
+async fn a_transfer_does_not_take_away_what_was_done_here() {
+    let world = world().await;
+    let work = world.pushed().await;
+    let other = ProjectId(8);
+    world.git.init(other, "main").await.unwrap();
+    let first = world.home.path().join("first");
+    let refs = world.git.bundle(PROJECT, &["refs/heads/main".into()], &[], &first).await.unwrap();
+    assert_eq!(world.git.unbundle(other, &first, &refs).await.unwrap(), Vec::<String>::new());
+
+    // Here somebody commits; there, too.
+    world.commit(&work, "there.txt", "there").await;
+    world.client(&work, &["push", &world.url, "main"]).await.unwrap();
+    let tree = world.home.path().join("repos").join(format!("{other}.git"));
+    let here =
+        world.client(&tree, &["commit-tree", "-p", "main", "-m", "done here", "main^{tree}"]).await.unwrap();
+    let here: cofferdam_git::Oid = here.trim().parse().unwrap();
+    world.git.update_ref(other, "refs/heads/main", &here).await.unwrap();
+
+    let second = world.home.path().join("second");
+    let arrived = world.git.bundle(PROJECT, &["refs/heads/main".into()], &[], &second).await.unwrap();
+    let aside = world.git.unbundle(other, &second, &arrived).await.unwrap();
+    assert_eq!(aside, ["refs/heads/transferred/main"]);
+    let now = world.git.list_refs(other).await.unwrap();
+    let expected = [("refs/heads/main".to_owned(), here), (aside[0].clone(), arrived[0].1.clone())];
+    assert_eq!(now, expected);
+}

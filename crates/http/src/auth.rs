@@ -26,6 +26,10 @@ pub const COOKIE: &str = "cofferdam_session";
 #[derive(Clone)]
 struct PathToken(Secret<String>);
 
+/// The session cookie of a request, for ending the session.
+#[derive(Clone)]
+pub(crate) struct SessionToken(pub Secret<String>);
+
 /// The part of the address in front of the site's own paths: `""`, or `/t/<token>`. Documents that
 /// hold an address for the same client repeat it.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +63,9 @@ pub async fn identify(State(site): State<Site>, mut request: Request, next: Next
         Ok(principal) => principal,
         Err(error) => return Problem(error).into_response(),
     };
+    if let Some(token) = cookie(request.headers()) {
+        request.extensions_mut().insert(SessionToken(token));
+    }
     request.headers_mut().remove(header::AUTHORIZATION);
     request.headers_mut().remove(header::COOKIE);
     request.extensions_mut().insert(principal);

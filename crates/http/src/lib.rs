@@ -10,6 +10,7 @@
 //! | `/<group>/<project>.git/…` | [`git`] | git's smart HTTP |
 //! | `/api/v4/…` | [`runner_api`] | runners, in GitLab's protocol |
 //! | `/api/v1/…` | [`api`] [`projects`] | management, JSON |
+//! | `/` `/login` `/transfers` … | [`pages`] | HTML for people |
 //! | `/healthz` `/readyz` `/metrics` | [`health`] | for whoever watches the site |
 //!
 //! This crate must never decide what may be committed, approved or scheduled, and never hold a
@@ -20,6 +21,7 @@ pub mod auth;
 mod body;
 pub mod git;
 pub mod health;
+pub mod pages;
 pub mod problem;
 pub mod projects;
 pub mod registry;
@@ -39,6 +41,7 @@ pub fn router(site: Site) -> Router {
         .merge(runner_api::routes())
         .merge(git::routes())
         .merge(health::routes())
+        .merge(pages::routes(&site))
         .fallback(problem::no_such_address)
         .layer(middleware::from_fn_with_state(site.clone(), auth::identify))
         // Formats bound their bodies themselves, with an error that names the bound.

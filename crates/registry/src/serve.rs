@@ -89,7 +89,7 @@ impl Registry {
         let Some((mirror, upstream)) = self.recording_mirror(repository).await? else { return Ok(None) };
         let turn = self.turn(&mirror, &want).await;
         let _alone = turn.lock().await;
-        let view = self.view(&mirror).await?;
+        let view = self.view(&mirror).await?.addressed_as(repository, self.public_url());
         if let Want::File { path, .. } = &want
             && view.file(path).await?.is_some()
         {

@@ -88,6 +88,13 @@ impl<'t> RepoView<'t> {
         })
     }
 
+    /// The same view under the address of another repository: a mirror that records for a group hands
+    /// out the group's addresses, which the client is set up for.
+    pub(crate) fn addressed_as(mut self, repository: &RepositoryRow, public_url: &str) -> Self {
+        self.info.base = format!("{public_url}/r/{}", repository.name);
+        self
+    }
+
     /// The members that may speak for a name: hosted ones if any of them has it, else mirrors.
     async fn speakers(&self, key: &str) -> Result<Vec<(RepositoryRow, PackageRow, Vec<ReleaseRow>)>> {
         let mut tx = self.tx.lock().await;

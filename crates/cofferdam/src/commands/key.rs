@@ -14,7 +14,7 @@ pub async fn run(context: &Context, action: KeyAction) -> Result<()> {
             let home = context.home()?;
             let (config, key) = (home.config()?, home.key()?);
             let public = key.verifying_key();
-            let note = NoteKey::new(config.name.as_str(), public.clone())?;
+            let note = NoteKey::new(config.name.as_str(), public)?;
             let value = json!({
                 "site": config.name, "key": public.to_string(), "key_id": public.id().to_string(),
                 "note_key": note.to_string(), "pem": public.to_pem(),

@@ -416,7 +416,7 @@ out=${SKIFF_OUT:-out}
 mkdir -p \"$out\"
 out=$(cd \"$out\" && pwd)
 python() { rm -rf \"$out/site\"; pip install --quiet --no-compile --target \"$out/site\" -r requirements.txt; PYTHONPATH=\"$out/site\" python3 -c 'import skiff_sail; print(skiff_sail.name)'; }
-web() { (cd web && npm install --silent --no-save && node -e \"console.log(require('skiff-mast'))\" | tee \"$out/web.txt\"); }
+web() { (cd web && npm install --no-audit --no-fund --loglevel=error && node -e \"console.log(require('skiff-mast'))\" | tee \"$out/web.txt\"); }
 rust() { (cd rust && cargo build --quiet --target-dir \"$out/target\" && mkdir -p \"$out/bin\" && cp \"$out/target/debug/skiff\" \"$out/bin/\" && \"$out/bin/skiff\"); }
 [ $# -gt 0 ] || set -- python web rust
 for part in \"$@\"; do \"$part\"; done

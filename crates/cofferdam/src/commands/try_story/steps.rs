@@ -146,7 +146,10 @@ impl Story {
         let end = json!({ "exit_code": build.code });
         let collection = client.post(&format!("/api/v1/recordings/{}/end", session.id), &end).await?;
         if build.code != 0 {
-            return Err(broken(format!("the build failed outside with {}:\n{}", build.code, build.tail())));
+            let what = format!("the build failed outside with {}:\n{}", build.code, build.tail());
+            return Err(broken(what).hint(
+                "when this machine reaches no upstream: `cofferdam try --sample` makes its own packages",
+            ));
         }
         let items = collection["items"].as_array().cloned().unwrap_or_default();
         let files: Vec<&Value> =
