@@ -1,0 +1,98 @@
+//! From the outside to the inside: recorded, packed, carried, received, approved, published, used.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+use std::fs;
+
+use common::{Pair, Site};
+
+fn put(pair: &Pair, path: &str, bytes: &[u8]) {
+    let answer = pair.outside.send(&pair.developers.0, "PUT", &format!("/r/generic-local/{path}"), bytes);
+    assert_eq!(answer.status, 201, "{}", answer.text());
+}
+
+fn bytes(seed: u32, count: u32) -> Vec<u8> {
+    // A small generator: bytes that do not compress, and the same in every run.
+    let step = |x: &mut u32| {
+        *x ^= *x << 13;
+        *x ^= *x >> 17;
+        *x ^= *x << 5;
+        Some(*x)
+    };
+    let mut state = seed;
+    std::iter::from_fn(|| step(&mut state)).take(count as usize).flat_map(u32::to_le_bytes).collect()
+}
+
+#[test]
+fn nothing_is_seen_before_two_others_have_said_yes() {
+    let pair = Pair::new("");
+    put(&pair, "maps/a.bin", &bytes(1, 50_000));
+    pair.record("maps", &["/r/generic/maps/a.bin"]);
+    let folder = pair.pack("maps", &[])["path"].as_str().unwrap().to_owned();
+    let site = &pair.inside;
+    let received = pair.receive(&folder).ok();
+    assert_eq!(received["sound"], true, "{received}");
+    let id = received["id"].to_string();
+    assert_eq!(site.get("/r/generic/maps/a.bin").status, 404, "quarantined bytes are not served");
+
+    let digest = site.by(&pair.officers.1, &["transfers", &id]).ok()["digest"].as_str().unwrap().to_owned();
+    let publish = || site.by(&pair.officers.1, &["publish", &id]);
+    let vote = |token: &str| site.by(token, &["approve", &id, "--digest", &digest]);
+    publish().fails(5, "awaiting-approval");
+    vote(&site.admin).fails(4, "forbidden");
+    vote(&pair.officers.1).fails(4, "forbidden");
+    vote(&pair.approvers[0]).ok();
+    assert_eq!(vote(&pair.approvers[0]).code, 4, "one person is one vote");
+    publish().fails(5, "awaiting-approval");
+    assert_eq!(site.get("/r/generic/maps/a.bin").status, 404);
+    vote(&pair.approvers[1]).ok();
+    publish().ok();
+    assert_eq!(site.get("/r/generic/maps/a.bin").body, bytes(1, 50_000));
+    site.here(&["audit", "verify"]).ok();
+}
+
+#[test]
+fn a_second_transfer_carries_only_what_is_new_and_order_is_kept() {
+    let pair = Pair::new("");
+    put(&pair, "maps/a.bin", &bytes(1, 250_000));
+    pair.record("one", &["/r/generic/maps/a.bin"]);
+    let first = pair.pack("one", &[]);
+    put(&pair, "maps/b.bin", &bytes(2, 10_000));
+    pair.record("two", &["/r/generic/maps/a.bin", "/r/generic/maps/b.bin"]);
+    let second = pair.pack("two", &[]);
+    assert!(first["bytes"].as_u64().unwrap() > 1_000_000, "{first}");
+    assert!(second["bytes"].as_u64().unwrap() < 100_000, "{second}");
+    assert_eq!((&second["blobs"], &second["held"]), (&1.into(), &1.into()), "{second}");
+
+    let (first, second) = (first["path"].as_str().unwrap(), second["path"].as_str().unwrap());
+    let message = pair.receive(second).fails(1, "gap");
+    assert!(message.contains("1 to 1"), "{message}");
+    let id = pair.receive(first).ok()["id"].to_string();
+    pair.approve_and_publish(&id);
+    pair.receive(first).fails(1, "already-received");
+    let id = pair.receive(second).ok()["id"].to_string();
+    pair.approve_and_publish(&id);
+    assert_eq!(pair.inside.get("/r/generic/maps/b.bin").body, bytes(2, 10_000));
+    assert_eq!(pair.inside.transfers().len(), 2);
+}
+
+#[test]
+fn an_audit_export_shows_every_change() {
+    let site = Site::isolated("inside");
+    site.person("dev", "developer");
+    let mut site = site;
+    site.stop();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit.jsonl");
+    let name = file.to_str().unwrap();
+    site.here(&["audit", "export", name]).ok();
+    let note_key = site.keys().1;
+    let verify = || common::cofferdam(&["audit", "verify", "--file", name, "--note-key", &note_key]);
+    verify().ok();
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains("developer") || text.contains("dev"), "{text}");
+    fs::write(&file, text.replace("dev", "eve")).unwrap();
+    let output = verify();
+    assert_eq!(output.code, 3, "{output:#?}");
+}
