@@ -33,6 +33,9 @@ const RESERVED: &[&str] = &[
     "manual",
     "runners",
     "people",
+    "recordings",
+    "pipelines",
+    "jobs",
 ];
 
 impl Forge {
