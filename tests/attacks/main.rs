@@ -91,7 +91,8 @@ fn a_flipped_bit_in_any_file_is_found_and_named() {
 #[test]
 fn missing_extra_and_linked_files_are_refused() {
     let story = Story::new();
-    let packs: Vec<_> = files_below(&story.good).into_iter().filter(|f| f.extension().is_some_and(|e| e == "ctp")).collect();
+    let packs: Vec<_> =
+        files_below(&story.good).into_iter().filter(|f| f.extension().is_some_and(|e| e == "ctp")).collect();
     let pack = packs[0].file_name().unwrap();
     let missing = story.copy(1);
     fs::remove_file(missing.join(pack)).unwrap();
@@ -115,7 +116,8 @@ fn missing_extra_and_linked_files_are_refused() {
 fn truncated_renamed_and_unfinished_folders_are_refused() {
     let story = Story::new();
     let name = story.good.file_name().unwrap().to_str().unwrap().to_owned();
-    let pack = files_below(&story.good).into_iter().find(|f| f.extension().is_some_and(|e| e == "ctp")).unwrap();
+    let pack =
+        files_below(&story.good).into_iter().find(|f| f.extension().is_some_and(|e| e == "ctp")).unwrap();
     let truncated = story.copy(1);
     let bytes = fs::read(&pack).unwrap();
     fs::write(truncated.join(pack.file_name().unwrap()), &bytes[..bytes.len() / 2]).unwrap();
