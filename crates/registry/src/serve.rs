@@ -89,7 +89,9 @@ impl Registry {
         let Some((mirror, upstream)) = self.recording_mirror(repository).await? else { return Ok(None) };
         let turn = self.turn(&mirror, &want).await;
         let _alone = turn.lock().await;
-        let view = self.view(&mirror).await?;
+        // A live answer names addresses below what was asked, which may be a group: clients join
+        // them to the registry that they were set up with, and keep them in their lock files.
+        let view = self.view(&mirror).await?.shown_as(repository);
         if let Want::File { path, .. } = &want
             && view.file(path).await?.is_some()
         {

@@ -88,6 +88,14 @@ impl<'t> RepoView<'t> {
         })
     }
 
+    /// The same view, with the address of another repository (the group that it was asked through).
+    pub(crate) fn shown_as(mut self, asked: &RepositoryRow) -> Self {
+        if let Some((root, _)) = self.info.base.rsplit_once('/') {
+            self.info.base = format!("{root}/{}", asked.name);
+        }
+        self
+    }
+
     /// The members that may speak for a name: hosted ones if any of them has it, else mirrors.
     async fn speakers(&self, key: &str) -> Result<Vec<(RepositoryRow, PackageRow, Vec<ReleaseRow>)>> {
         let mut tx = self.tx.lock().await;
