@@ -9,3 +9,4 @@ mod files;
 mod git;
 mod npm;
 mod python;
+mod refused;

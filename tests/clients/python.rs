@@ -79,7 +79,7 @@ fn pip_with_a_wrong_token_is_told_so() {
     user.set("PIP_INDEX_URL", &format!("http://__token__:cfd_wrong@{}/r/pypi/simple/", site.address()));
     let out = user.folder("out", &[]);
     // With `no-input`, pip tells why an index could not be read only when it is asked to be talkative.
-    let refused = user.fails(&out, "python3", &["-m", "pip", "-v", "install", "--target", "site", "ferry"]);
+    let refused = user.fails(&out, "python3", &["-m", "pip", "-vv", "install", "--target", "site", "ferry"]);
     assert!(refused.contains("401") || refused.contains("credentials"), "{refused}");
     assert!(!out.join("site/ferry").exists());
 }

@@ -3,6 +3,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod build;
+
 use std::fs;
 
 use common::{Pair, Site};

@@ -166,7 +166,9 @@ fn refused(status: u16, value: &Value) -> Error {
         409 if value["code"] == "awaiting-approval" => ErrorKind::AwaitingApproval,
         409 => ErrorKind::Conflict,
         413 => ErrorKind::TooLarge,
-        422 if value["code"] == "base-missing" => ErrorKind::MissingVolume,
+        422 if matches!(value["code"].as_str(), Some("base-missing" | "missing-file")) => {
+            ErrorKind::MissingVolume
+        }
         422 => ErrorKind::VerificationFailed,
         507 => ErrorKind::NoSpace,
         _ => ErrorKind::Unavailable,

@@ -55,7 +55,7 @@ pub struct Database {
 
 /// Who may do what without a login.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct AccessConfig {
     /// Whether packages may be read without a login.
     pub anonymous_read: bool,
@@ -69,7 +69,7 @@ impl Default for AccessConfig {
 
 /// The built-in runner.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct RunnerConfig {
     /// Whether the site runs jobs itself.
     pub enabled: bool,
@@ -216,6 +216,12 @@ mod tests {
         assert!(error.message().contains("runner2"), "{error}");
         let error = Config::parse("name = 1", "cofferdam.toml", &|_| None).unwrap_err();
         assert!(error.message().contains("cofferdam.toml"), "{error}");
+    }
+
+    #[test]
+    fn a_section_may_be_partial() {
+        let text = template_text().replace("concurrency = 2\n", "");
+        assert_eq!(Config::parse(&text, "x", &|_| None).unwrap().runner.concurrency, 2);
     }
 
     #[test]

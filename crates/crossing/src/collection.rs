@@ -98,6 +98,26 @@ impl Collection {
         Ok(Sha256::of(&text))
     }
 
+    /// The files of this one that another does not hold.
+    #[must_use]
+    pub fn not_in(&self, other: &Self) -> Vec<Missing> {
+        let held: std::collections::BTreeSet<(&str, &str, Sha256)> = other.files().collect();
+        self.files()
+            .filter(|file| !held.contains(file))
+            .map(|(repository, path, _)| Missing {
+                repository: repository.into(),
+                path: path.into(),
+                times: 1,
+            })
+            .collect()
+    }
+
+    fn files(&self) -> impl Iterator<Item = (&str, &str, Sha256)> {
+        self.items
+            .iter()
+            .flat_map(|i| i.files.iter().map(|f| (i.repository.as_str(), f.path.as_str(), f.sha256)))
+    }
+
     /// How many files and bytes it holds.
     #[must_use]
     pub fn totals(&self) -> (usize, u64) {

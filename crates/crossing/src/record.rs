@@ -89,6 +89,9 @@ impl Crossing {
 
     /// Ends a rehearsal with the command's exit code; signs the statement when it passed.
     ///
+    /// The site may hold more than this recording collected (from other recordings): a rehearsal that
+    /// used any of that is incomplete, and what it used is named as missing.
+    ///
     /// A rehearsal that passed may still have asked for things that are nowhere (a client that
     /// probes for an optional file): they are named, and do not make it incomplete.
     ///
@@ -98,7 +101,8 @@ impl Crossing {
         let collection = self.collection(id).await?;
         let rehearsal = self.rehearsal(id).await?;
         let row = self.recording(id).await?;
-        let complete = exit_code == 0;
+        let outside = rehearsal.not_in(&collection);
+        let complete = exit_code == 0 && outside.is_empty();
         let now = self.clock().now();
         let statement = if complete {
             let predicate = json!({
@@ -118,10 +122,12 @@ impl Crossing {
         let state = if complete { "rehearsed" } else { "incomplete" };
         let mut tx = self.db().write().await?;
         tx.crossing().end_rehearsal(id, state, exit_code, statement.as_deref(), now).await?;
-        let detail = json!({ "exit_code": exit_code, "complete": complete, "missing": rehearsal.missing });
+        let mut missing = rehearsal.missing;
+        missing.extend(outside);
+        let detail = json!({ "exit_code": exit_code, "complete": complete, "missing": missing });
         log(&mut tx, actor, "recording.rehearse", &format!("recording:{id}"), detail, now).await?;
         tx.commit().await?;
-        Ok(Rehearsed { complete, exit_code, missing: rehearsal.missing, statement })
+        Ok(Rehearsed { complete, exit_code, missing, statement })
     }
 
     /// A recording.

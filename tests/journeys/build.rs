@@ -1,0 +1,125 @@
+//! A real build with the stock clients: recorded against an upstream that the test made, rehearsed,
+//! carried over, and built again inside.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::common::{
+    Pair, Site,
+    packages::{
+        crate_dependency, crate_description, crate_file, crate_upload, npm_document, npm_package,
+        publish_crate, publish_npm, upload_distribution, wheel,
+    },
+    tools::{have, have_sandbox},
+};
+
+/// An upstream with two packages of each format; the second needs the first.
+fn upstream() -> Site {
+    let site = Site::isolated("upstream");
+    let token = site.person("dev", "developer");
+    let mut answers = Vec::new();
+    for (file, bytes) in [wheel("oars", "1.0", &[]), wheel("ferry", "2.1", &["oars>=1"])] {
+        answers.push(upload_distribution(&site, &token, "pypi-local", (&file, &bytes), &[]));
+    }
+    for (name, needs) in [("oars", json!({})), ("ferry", json!({ "oars": "^1.0.0" }))] {
+        let document = npm_document(name, "1.0.0", &needs, &npm_package(name, "1.0.0", &needs));
+        answers.push(publish_npm(&site, &token, "npm-local", name, &document));
+    }
+    for (name, deps, more) in [
+        ("oars", json!([]), ""),
+        ("ferry", json!([crate_dependency("oars", "^1")]), "[dependencies]\noars = \"1\"\n"),
+    ] {
+        let body = crate_upload(&crate_description(name, "1.0.0", &deps), &crate_file(name, "1.0.0", more));
+        answers.push(publish_crate(&site, &token, "cargo-local", &body));
+    }
+    for answer in answers {
+        assert!(matches!(answer.status, 200 | 201), "{}", answer.text());
+    }
+    site
+}
+
+fn pair_with(upstream: &Site) -> Pair {
+    let url = &upstream.url;
+    Pair::new(&format!(
+        "[upstream.pypi]\nurl = \"{url}/r/pypi/simple/\"\n[upstream.npm]\nurl = \"{url}/r/npm/\"\n\
+         [upstream.cargo]\nurl = \"sparse+{url}/r/cargo/\"\n"
+    ))
+}
+
+fn journey(client: &str, files: &[(&str, &str)], command: &str) {
+    if !have(client) || !have_sandbox() {
+        return;
+    }
+    let upstream = upstream();
+    let pair = pair_with(&upstream);
+    let folder = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let (outside, officer) = (&pair.outside, &pair.officers.0);
+    let recorded =
+        outside.by_in(folder.path(), officer, &["record", "--name", "boat", "--", "sh", "-ec", command]);
+    assert_eq!(recorded.ok()["releases"], 2, "the package and what it needs");
+    let rehearsed = outside.by(officer, &["rehearse", "boat"]).ok();
+    assert_eq!(rehearsed["complete"], true, "{rehearsed}");
+    drop(upstream);
+    let packed = pair.pack("boat", &[])["path"].as_str().unwrap().to_owned();
+    let key = outside.keys().0;
+    crate::common::cofferdam(&["verify", "--key", &key, "--for", "inside", &packed]).ok();
+    let id = pair.receive(&packed).ok()["id"].to_string();
+    let developer = &pair.developers.1;
+    let build = || pair.inside.by_in(folder.path(), developer, &["inside", "--", "sh", "-ec", command]);
+    assert_ne!(build().code, 0, "nothing can be built before it is published");
+    pair.approve_and_publish(&id);
+    let built = build();
+    assert_eq!(built.code, 0, "{built:#?}");
+}
+
+#[test]
+fn a_python_build_crosses() {
+    journey(
+        "pip",
+        &[("a.txt", "")],
+        "rm -rf site; python3 -m pip install --no-compile --no-cache-dir --target site ferry; test -e site/oars",
+    );
+}
+
+#[test]
+fn a_javascript_build_crosses() {
+    let manifest = r#"{"name":"boat","version":"1.0.0","private":true,"dependencies":{"ferry":"1"}}"#;
+    journey(
+        "npm",
+        &[("package.json", manifest)],
+        "rm -rf node_modules package-lock.json; npm install; test -e node_modules/oars",
+    );
+}
+
+#[test]
+fn a_rust_build_crosses() {
+    let manifest = "[package]\nname = \"boat\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[dependencies]\nferry = \"1\"\n[workspace]\n";
+    let files = [("Cargo.toml", manifest), ("src/lib.rs", "")];
+    journey("cargo", &files, "rm -f Cargo.lock; cargo check");
+}
+
+#[test]
+fn a_build_that_asks_for_what_nobody_has_is_incomplete_and_says_what() {
+    if !have("pip") || !have_sandbox() {
+        return;
+    }
+    let upstream = upstream();
+    let pair = pair_with(&upstream);
+    let folder = tempfile::tempdir().unwrap();
+    let officer = &pair.officers.0;
+    let command = "python3 -m pip install --target site submarine";
+    let arguments = ["record", "--name", "sub", "--", "sh", "-ec", command];
+    assert_ne!(pair.outside.by_in(folder.path(), officer, &arguments).code, 0);
+    let rehearsed = pair.outside.by(officer, &["rehearse", "sub"]);
+    assert_eq!((rehearsed.code, &rehearsed.json["complete"]), (1, &json!(false)), "{rehearsed:#?}");
+    assert!(rehearsed.json["missing"].to_string().contains("submarine"), "{rehearsed:#?}");
+    let medium = pair.medium.path().to_str().unwrap();
+    let pack = pair.outside.by(officer, &["pack", "--to", "inside", "--recording", "sub", medium]);
+    assert_ne!(pack.code, 0, "what was not rehearsed whole does not travel: {pack:#?}");
+}
