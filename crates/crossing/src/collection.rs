@@ -98,12 +98,17 @@ impl Collection {
         Ok(Sha256::of(&text))
     }
 
-    /// The files of this one that another does not hold.
+    /// The files of this one that another does not hold. The metadata beside a held file
+    /// (`x.whl.metadata` beside `x.whl`) travels with it and counts as held.
     #[must_use]
     pub fn not_in(&self, other: &Self) -> Vec<Missing> {
-        let held: std::collections::BTreeSet<(&str, &str, Sha256)> = other.files().collect();
+        let held: std::collections::BTreeMap<(&str, &str), Sha256> =
+            other.files().map(|(repository, path, sha256)| ((repository, path), sha256)).collect();
+        let beside = |repository: &str, path: &str| {
+            path.match_indices('.').any(|(at, _)| held.contains_key(&(repository, &path[..at])))
+        };
         self.files()
-            .filter(|file| !held.contains(file))
+            .filter(|(r, path, sha256)| held.get(&(*r, *path)) != Some(sha256) && !beside(r, path))
             .map(|(repository, path, _)| Missing {
                 repository: repository.into(),
                 path: path.into(),
