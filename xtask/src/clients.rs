@@ -28,6 +28,9 @@ pub fn prepare() -> Clients {
         clients.add(variable, name, || python_tool(name));
     }
     clients.add("COFFERDAM_TEST_PG_BIN", "PostgreSQL", postgres);
+    for line in &clients.skipped {
+        println!("skipped: {line}");
+    }
     clients
 }
 
@@ -41,10 +44,7 @@ impl Clients {
                 println!("{name}: {}", path.display());
                 self.variables.push((variable, path));
             }
-            Err(why) => {
-                println!("skipped: {name}: {why}");
-                self.skipped.push(format!("{name}: {why}"));
-            }
+            Err(why) => self.skipped.push(format!("{name}: {why}")),
         }
     }
 }

@@ -4,7 +4,7 @@
 pub const README_TEXT: &str = "\
 This folder is a Cofferdam transfer, format CT1, suite clear-1 (not encrypted).
 
-Normal use:   cofferdam verify THIS-FOLDER
+Normal use:   cofferdam verify THIS-FOLDER --key SENDERS-KEY --for YOUR-SITE
 Without Cofferdam, with head, tail, od, base64, jq, sha256sum and zstd:
 
 1. What was signed:   jq -r .payload header.dsse.json | base64 -d

@@ -110,7 +110,8 @@ pub async fn receive(context: &Context, folder: &Path) -> Result<ExitCode> {
             output::bytes(number(v, "bytes"))
         );
         for refused in v["refused"].as_array().into_iter().flatten() {
-            text.push_str(&format!("  refused: {} ({})\n", refused[0], refused[1]));
+            let text_of = |at: usize| refused[at].as_str().unwrap_or("").to_owned();
+            text.push_str(&format!("  refused: {} ({})\n", text_of(0), text_of(1)));
         }
         if sound {
             text.push_str(&format!(
@@ -244,7 +245,19 @@ pub async fn publish(context: &Context, id: i64) -> Result<()> {
     output::show(&value, context.json, |v| {
         let mut text = format!("transfer {id} is published\n");
         for generation in v["generations"].as_array().into_iter().flatten() {
-            text.push_str(&format!("  {} generation {}\n", generation[0], generation[1]));
+            text.push_str(&format!(
+                "  {} generation {}\n",
+                generation[0].as_str().unwrap_or(""),
+                generation[1]
+            ));
+        }
+        for moved in v["beside"].as_array().into_iter().flatten() {
+            let text_of = |at: usize| moved[at].as_str().unwrap_or("").to_owned();
+            text.push_str(&format!(
+                "  {} has gone another way here: what arrived is in {}\n",
+                text_of(0),
+                text_of(1)
+            ));
         }
         text
     });
