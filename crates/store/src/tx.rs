@@ -153,34 +153,11 @@ impl Tx {
 
     /// All rows.
     pub(crate) async fn all(&mut self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>> {
-        match &mut self.0 {
-            Inner::Sqlite(tx) => {
-                let mut query = sqlx::query::<Sqlite>(sql);
-                for value in args {
-                    query = match value {
-                        Value::Int(v) => query.bind(v),
-                        Value::Text(v) => query.bind(v),
-                        Value::Bytes(v) => query.bind(v),
-                    };
-                }
-                let rows = tx.fetch_all(query).await.map_err(|e| failed(sql, e))?;
-                let mut names = None;
-                rows.iter().map(|row| sqlite_row(row, &mut names)).collect()
-            }
-            Inner::Postgres(tx) => {
-                let mut query = sqlx::query::<Postgres>(sql);
-                for value in args {
-                    query = match value {
-                        Value::Int(v) => query.bind(v),
-                        Value::Text(v) => query.bind(v),
-                        Value::Bytes(v) => query.bind(v),
-                    };
-                }
-                let rows = tx.fetch_all(query).await.map_err(|e| failed(sql, e))?;
-                let mut names = None;
-                rows.iter().map(|row| postgres_row(row, &mut names)).collect()
-            }
-        }
+        on_either!(self, sql, args, |connection, query| {
+            let rows = connection.fetch_all(query).await.map_err(|e| failed(sql, e))?;
+            let mut names = None;
+            rows.iter().map(|row| row.decode(&mut names)).collect()
+        })
     }
 
     /// One row or none.
@@ -232,6 +209,23 @@ fn failed(sql: &str, error: sqlx::Error) -> Error {
 }
 
 type Names = Option<Arc<[String]>>;
+
+/// A driver's row as ours.
+trait Decode {
+    fn decode(&self, names: &mut Names) -> Result<Row>;
+}
+
+impl Decode for sqlx::sqlite::SqliteRow {
+    fn decode(&self, names: &mut Names) -> Result<Row> {
+        sqlite_row(self, names)
+    }
+}
+
+impl Decode for sqlx::postgres::PgRow {
+    fn decode(&self, names: &mut Names) -> Result<Row> {
+        postgres_row(self, names)
+    }
+}
 
 fn sqlite_row(row: &sqlx::sqlite::SqliteRow, names: &mut Names) -> Result<Row> {
     let names =
