@@ -3,9 +3,15 @@
 //!
 //! A bench prints what it measured on this machine and never a number from elsewhere.
 
+mod client;
 pub mod load;
+mod push;
+mod registry;
 mod sandbox;
 pub mod server;
+mod site;
+mod start;
+mod whole;
 
 use serde::Serialize;
 
@@ -15,7 +21,13 @@ use crate::{Outcome, cargo, root, run as run_command};
 type Bench = (&'static str, fn() -> Outcome);
 
 /// Every bench by name.
-const BENCHES: &[Bench] = &[("sandbox", sandbox::run)];
+const BENCHES: &[Bench] = &[
+    ("push", push::run),
+    ("registry", registry::run),
+    ("sandbox", sandbox::run),
+    ("start", start::run),
+    ("try", whole::run),
+];
 
 /// One measured number.
 #[derive(Debug, Serialize)]
