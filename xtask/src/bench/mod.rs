@@ -76,11 +76,14 @@ pub fn run(args: &[String]) -> Outcome {
     }
 }
 
-/// Builds the release binary and returns its path.
+/// Builds the release binary and returns its path; with `COFFERDAM_BENCH_BINARY`, takes that one.
 ///
 /// # Errors
 /// When the build fails.
 pub fn release_binary() -> Outcome<std::path::PathBuf> {
+    if let Some(built) = std::env::var_os("COFFERDAM_BENCH_BINARY") {
+        return Ok(built.into());
+    }
     run_command(cargo().args(["build", "--release", "--locked", "-p", "cofferdam"]))?;
     Ok(root().join("target/release/cofferdam"))
 }
