@@ -8,7 +8,7 @@ use super::{Line, percentile, site::Site};
 use crate::{Outcome, run as run_command};
 
 const RUNS: usize = 50;
-const MARK: &str = "first-line-of-run";
+const MARK: &str = "line-of-run";
 
 pub(super) fn run() -> Outcome {
     let site = Site::create()?;
@@ -43,11 +43,11 @@ pub(super) fn run() -> Outcome {
 
 /// Milliseconds from the start of the push to its end, and to the line.
 fn once(site: &Site, work: &Path, n: usize) -> Outcome<(f64, f64)> {
-    let file = format!("first:\n  script:\n    - echo {MARK}-$((1000 + {n}))\n");
+    let file = format!("# change {n}\nfirst:\n  script:\n    - word=first; echo $word-{MARK}\n");
     std::fs::write(work.join(".gitlab-ci.yml"), file).map_err(|e| e.to_string())?;
     git(work, &["add", "--all"])?;
     git(work, &["commit", "--quiet", "--message", "a change"])?;
-    let url = format!("http://admin:{}@{}/bench/push.git", site.token, site.address);
+    let url = format!("http://dana:{}@{}/bench/push.git", site.token, site.address);
     // Connected before, so that the measurement holds no connection of ours.
     let (mut client, bearer) = (site.client()?, site.bearer());
     let start = Instant::now();
@@ -59,14 +59,16 @@ fn once(site: &Site, work: &Path, n: usize) -> Outcome<(f64, f64)> {
     let job = pipeline["jobs"][0]["id"].as_i64().ok_or("the pipeline has no job")?;
     client.send(&format!("GET /api/v1/jobs/{job}/log?follow=1"), &bearer, &[])?;
     // What the script computes, so that the command's own echo in the log is not taken for it.
-    let mark = format!("{MARK}-{}", 1000 + n);
+    let mark = format!("first-{MARK}");
+    let mut seen = String::new();
     let line = loop {
         let text = client.line()?;
+        seen += &text;
         if text.contains(&mark) {
             break start.elapsed().as_secs_f64() * 1000.0;
         }
         if text.starts_with("event: end") {
-            return Err(format!("job {job} ended without its line"));
+            return Err(format!("job {job} ended without its line: {seen}"));
         }
     };
     while !client.line()?.starts_with("event: end") {}

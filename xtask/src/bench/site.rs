@@ -16,7 +16,7 @@ pub(super) struct Site {
     folder: tempfile::TempDir,
     /// Where it listens.
     pub(super) address: SocketAddr,
-    /// Its administrator's token.
+    /// A developer's token: an administrator may not push or publish.
     pub(super) token: String,
 }
 
@@ -30,13 +30,12 @@ impl Site {
     pub(super) fn create() -> Outcome<Self> {
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
         let address = free_address()?;
-        let mut command = Command::new(release_binary()?);
-        command.arg("--home").arg(folder.path()).args(["--json", "init", "--name", "bench"]);
-        command.args(["--role", "isolated", "--listen", &address.to_string()]);
-        let output = command.output().map_err(|e| e.to_string())?;
-        let told: Value = serde_json::from_slice(&output.stdout)
-            .map_err(|e| format!("init: {e}: {}", String::from_utf8_lossy(&output.stderr)))?;
-        let token = told["token"].as_str().ok_or("init printed no token")?.to_owned();
+        let listen = address.to_string();
+        let init = ["init", "--name", "bench", "--role", "isolated", "--listen", &listen];
+        said(folder.path(), &init)?;
+        said(folder.path(), &["user", "create", "dana", "--role", "developer", "--no-password"])?;
+        let told = said(folder.path(), &["token", "create", "--user", "dana"])?;
+        let token = told["token"].as_str().ok_or("no token was printed")?.to_owned();
         Ok(Self { folder, address, token })
     }
 
@@ -59,4 +58,13 @@ impl Site {
     pub(super) fn bearer(&self) -> Vec<String> {
         vec![format!("Authorization: Bearer {}", self.token)]
     }
+}
+
+/// What a command says in JSON.
+fn said(home: &Path, arguments: &[&str]) -> Outcome<Value> {
+    let mut command = Command::new(release_binary()?);
+    command.arg("--home").arg(home).arg("--json").args(arguments);
+    let output = command.output().map_err(|e| e.to_string())?;
+    serde_json::from_slice(&output.stdout)
+        .map_err(|e| format!("{arguments:?}: {e}: {}", String::from_utf8_lossy(&output.stderr)))
 }
