@@ -1,7 +1,7 @@
 //! Load over HTTP/1.1: as many connections as asked for, a thread each, kept alive.
 //!
-//! Counts only answers with the status 200 and a body read to its end; anything else is an error,
-//! because a fast failure is no measurement.
+//! Counts only answers with the expected status and a body read to its end; anything else is an
+//! error, because a fast failure is no measurement.
 
 use std::{
     io::{BufRead, BufReader, Read as _, Write as _},
@@ -25,6 +25,8 @@ pub struct Load {
     pub target: String,
     /// Header lines beside `Host`, such as `Authorization: Bearer x`.
     pub headers: Vec<String>,
+    /// The status that every answer must have.
+    pub status: u16,
     /// Connections at once.
     pub connections: usize,
     /// Requests on each connection.
@@ -47,7 +49,7 @@ pub struct Measured {
 /// Sends the load and measures it.
 ///
 /// # Errors
-/// When a connection fails or an answer is not a 200.
+/// When a connection fails or an answer has another status.
 pub fn measure(load: &Load) -> Outcome<Measured> {
     let start = Instant::now();
     let threads: Vec<_> = (0..load.connections)
@@ -82,14 +84,14 @@ fn connection(load: &Load) -> Outcome<(Vec<f64>, u64)> {
     for _ in 0..load.requests {
         let start = Instant::now();
         stream.write_all(request.as_bytes()).map_err(broken)?;
-        bytes += answer(&mut input).map_err(|why| format!("GET {}: {why}", load.target))?;
+        bytes += answer(&mut input, load.status).map_err(|why| format!("GET {}: {why}", load.target))?;
         times.push(start.elapsed().as_secs_f64() * 1000.0);
     }
     Ok((times, bytes))
 }
 
 /// Reads one answer to its end and returns the length of its body.
-fn answer(input: &mut impl BufRead) -> Outcome<u64> {
+fn answer(input: &mut impl BufRead, expected: u16) -> Outcome<u64> {
     let status = line(input)?;
     let (mut length, mut chunked) = (None, false);
     loop {
@@ -101,8 +103,11 @@ fn answer(input: &mut impl BufRead) -> Outcome<u64> {
             Some(_) => {}
         }
     }
-    if status.split(' ').nth(1) != Some("200") {
+    if status.split(' ').nth(1) != Some(expected.to_string().as_str()) {
         return Err(format!("the server said `{status}`"));
+    }
+    if expected == 304 {
+        return Ok(0);
     }
     if !chunked {
         return skip(input, length.ok_or("the answer does not say its length")?);
@@ -147,10 +152,10 @@ mod tests {
         let mut both = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n\
                         HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
             .as_bytes();
-        assert_eq!(answer(&mut both), Ok(3));
-        assert_eq!(answer(&mut both), Ok(2));
-        assert!(answer(&mut "HTTP/1.1 404 No\r\n\r\n".as_bytes()).unwrap_err().contains("404"));
-        assert!(answer(&mut "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhi".as_bytes()).is_err());
+        assert_eq!(answer(&mut both, 200), Ok(3));
+        assert_eq!(answer(&mut both, 200), Ok(2));
+        assert!(answer(&mut "HTTP/1.1 404 No\r\n\r\n".as_bytes(), 200).unwrap_err().contains("404"));
+        assert!(answer(&mut "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhi".as_bytes(), 200).is_err());
     }
 
     #[test]
@@ -170,7 +175,8 @@ mod tests {
                 });
             }
         });
-        let load = Load { address, target: "/".into(), headers: vec![], connections: 2, requests: 5 };
+        let load =
+            Load { address, target: "/".into(), headers: vec![], status: 200, connections: 2, requests: 5 };
         let measured = measure(&load).unwrap();
         assert_eq!(measured.bytes, 40);
         assert!(measured.per_second > 0.0 && measured.p50_ms <= measured.p95_ms);

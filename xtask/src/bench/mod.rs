@@ -3,9 +3,15 @@
 //!
 //! A bench prints what it measured on this machine and never a number from elsewhere.
 
+mod client;
 pub mod load;
+mod push;
+mod registry;
 mod sandbox;
 pub mod server;
+mod site;
+mod start;
+mod whole;
 
 use serde::Serialize;
 
@@ -15,7 +21,13 @@ use crate::{Outcome, cargo, root, run as run_command};
 type Bench = (&'static str, fn() -> Outcome);
 
 /// Every bench by name.
-const BENCHES: &[Bench] = &[("sandbox", sandbox::run)];
+const BENCHES: &[Bench] = &[
+    ("push", push::run),
+    ("registry", registry::run),
+    ("sandbox", sandbox::run),
+    ("start", start::run),
+    ("try", whole::run),
+];
 
 /// One measured number.
 #[derive(Debug, Serialize)]
@@ -64,11 +76,14 @@ pub fn run(args: &[String]) -> Outcome {
     }
 }
 
-/// Builds the release binary and returns its path.
+/// Builds the release binary and returns its path; with `COFFERDAM_BENCH_BINARY`, takes that one.
 ///
 /// # Errors
 /// When the build fails.
 pub fn release_binary() -> Outcome<std::path::PathBuf> {
+    if let Some(built) = std::env::var_os("COFFERDAM_BENCH_BINARY") {
+        return Ok(built.into());
+    }
     run_command(cargo().args(["build", "--release", "--locked", "-p", "cofferdam"]))?;
     Ok(root().join("target/release/cofferdam"))
 }
