@@ -200,7 +200,7 @@ impl<'a> Gate<'a> {
                 if !found {
                     return Err(absent(package, version));
                 }
-                self.names_changed |= self.tx.registry().releases(id).await?.is_empty();
+                self.names_changed |= !self.tx.registry().has_release(id).await?;
                 (package, true)
             }
         };
@@ -219,7 +219,7 @@ impl<'a> Gate<'a> {
             let state = if draft.yanked.is_some() { "yanked" } else { "admitted" };
             let reason = draft.yanked.as_deref().unwrap_or_default();
             let published = draft.published.unwrap_or(self.now);
-            self.names_changed |= self.tx.registry().releases(id).await?.is_empty();
+            self.names_changed |= !self.tx.registry().has_release(id).await?;
             self.insert(id, &draft.package, &draft.version, state, reason, &draft.meta, published).await?;
             changed = true;
         }

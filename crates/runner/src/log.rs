@@ -24,7 +24,7 @@ use crate::protocol::Job;
 /// Largest piece that is sent at once; the protocol's bound.
 const PIECE: u64 = 1 << 20;
 /// Lines that come within this time of the last piece are sent together.
-const COALESCE: Duration = Duration::from_millis(100);
+const COALESCE: Duration = Duration::from_millis(40);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Tries in a row without any progress before sending is given up, once the job is over.

@@ -49,6 +49,7 @@ statements! {
     INSERT_RELEASE = "INSERT INTO release (id, package_id, repository_id, version, state, yank_reason, meta, published, purl, added)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
     RELEASES = "SELECT version, state, yank_reason, meta, published, purl FROM release WHERE package_id = $1 AND removed IS NULL";
+    HAS_RELEASE = "SELECT 1 AS yes FROM release WHERE package_id = $1 AND removed IS NULL LIMIT 1";
     RELEASE = "SELECT version, state, yank_reason, meta, published, purl FROM release WHERE package_id = $1 AND version = $2 AND removed IS NULL";
     REMOVE_RELEASE = "UPDATE release SET removed = $3 WHERE package_id = $1 AND version = $2 AND removed IS NULL";
     RELEASE_EVER = "SELECT COUNT(*) AS n FROM release WHERE package_id = $1 AND version = $2";
@@ -433,6 +434,11 @@ impl RegistryRows<'_> {
     /// A package's releases, in no order.
     pub async fn releases(&mut self, package: PackageId) -> Result<Vec<ReleaseRow>> {
         self.0.all(RELEASES, args![package]).await?.iter().map(release).collect()
+    }
+
+    /// Whether a package shows any release.
+    pub async fn has_release(&mut self, package: PackageId) -> Result<bool> {
+        Ok(self.0.optional(HAS_RELEASE, args![package]).await?.is_some())
     }
 
     /// One release.
