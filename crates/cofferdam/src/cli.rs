@@ -97,6 +97,24 @@ pub enum Command {
         #[command(subcommand)]
         action: RepoAction,
     },
+    /// Git projects.
+    Project {
+        /// What to do.
+        #[command(subcommand)]
+        action: ProjectAction,
+    },
+    /// Pipelines of a project.
+    Pipeline {
+        /// What to do.
+        #[command(subcommand)]
+        action: PipelineAction,
+    },
+    /// Jobs of a pipeline.
+    Job {
+        /// What to do.
+        #[command(subcommand)]
+        action: JobAction,
+    },
     /// The audit log.
     Audit {
         /// What to do.
@@ -253,6 +271,56 @@ pub enum RepoAction {
         name: String,
         /// Only those whose name contains this.
         search: Option<String>,
+    },
+}
+
+/// `project`.
+#[derive(Debug, Subcommand)]
+pub enum ProjectAction {
+    /// List projects.
+    List,
+    /// Create a project with an empty git repository.
+    Create {
+        /// Its path, `<group>/<name>`.
+        path: String,
+    },
+}
+
+/// `pipeline`.
+#[derive(Debug, Subcommand)]
+pub enum PipelineAction {
+    /// List a project's pipelines, newest first.
+    List {
+        /// The project, `<group>/<name>`.
+        project: String,
+    },
+    /// Show a pipeline and its jobs; exit code 1 when it failed.
+    Show {
+        /// The pipeline's number.
+        id: i64,
+    },
+    /// Start a pipeline for a branch or tag.
+    Run {
+        /// The project, `<group>/<name>`.
+        project: String,
+        /// The branch or tag.
+        #[arg(long = "ref", default_value = "main", value_name = "REF")]
+        reference: String,
+    },
+}
+
+/// `job`.
+#[derive(Debug, Subcommand)]
+pub enum JobAction {
+    /// Wait for a job to end and print its log.
+    Log {
+        /// The job's number.
+        id: i64,
+    },
+    /// Print the signed statement of what a job's artifacts were made from.
+    Provenance {
+        /// The job's number.
+        id: i64,
     },
 }
 

@@ -7,6 +7,7 @@ mod env;
 mod init;
 mod inside;
 mod key;
+mod project;
 mod record;
 mod repo;
 mod serve;
@@ -90,6 +91,9 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
         Command::Reject(arguments) => transfers::vote(context, &arguments, "reject").await.map(done),
         Command::Publish { id } => transfers::publish(context, id).await.map(done),
         Command::Repo { action } => repo::run(context, action).await.map(done),
+        Command::Project { action } => project::project(context, action).await.map(done),
+        Command::Pipeline { action } => project::pipeline(context, action).await,
+        Command::Job { action } => project::job(context, action).await.map(done),
         Command::Audit { action } => audit::run(context, action).await.map(done),
         Command::Key { action } => key::run(context, action).await.map(done),
         Command::User { action } => users::user(context, action).await.map(done),
