@@ -43,6 +43,11 @@ struct Loader<'a> {
     includes: usize,
     nodes: usize,
     problems: Vec<Diagnostic>,
+    /// Jobs whose `extends` is resolved, with how deep it went: each is merged once, however many
+    /// paths lead to it.
+    extended: HashMap<String, (Node, usize)>,
+    /// Values of the jobs after `extends` and `default`.
+    values: usize,
 }
 
 /// Loads a definition.
@@ -50,7 +55,8 @@ struct Loader<'a> {
 /// # Errors
 /// All mistakes that can be found at once, each with its place.
 pub fn load(source: &dyn Source, path: &str) -> Result<Config, Vec<Diagnostic>> {
-    let mut loader = Loader { source, includes: 0, nodes: 0, problems: Vec::new() };
+    let mut loader =
+        Loader { source, includes: 0, nodes: 0, problems: Vec::new(), extended: HashMap::new(), values: 0 };
     let start = Place { file: path.to_owned(), line: 1, column: 1 };
     let Some(tree) = loader.file(path, &start, &mut Vec::new()) else { return Err(loader.problems) };
     if tree.map().is_none() {
@@ -201,8 +207,17 @@ impl Loader<'_> {
                 self.problems.push(problem);
                 continue;
             }
-            let node = self.extend(node, &all, &mut vec![name.clone()]);
-            jobs.push((name.clone(), place.clone(), fill(node, &default, &mut self.problems)));
+            let (node, _) = self.extend(node, &all, &mut vec![name.clone()]);
+            let node = fill(node, &default, &mut self.problems);
+            self.values += count(&node);
+            if self.values > MAX_NODES {
+                let text = format!(
+                    "the jobs hold more than {MAX_NODES} values, `extends` and `default` counted in full"
+                );
+                self.say(place, text);
+                return Vec::new();
+            }
+            jobs.push((name.clone(), place.clone(), node));
         }
         jobs
     }
@@ -229,32 +244,63 @@ impl Loader<'_> {
         default
     }
 
-    fn extend(&mut self, node: &Node, all: &HashMap<&str, &Node>, path: &mut Vec<String>) -> Node {
-        let Some(extends) = node.get("extends") else { return node.clone() };
-        if path.len() > MAX_EXTENDS {
-            self.say(&extends.place, format!("`extends` goes deeper than {MAX_EXTENDS} levels"));
-            return node.clone();
-        }
+    /// A job with its bases merged below it, and how many levels that went down. `path` is the chain
+    /// that led here, the job's own name last.
+    fn extend(&mut self, node: &Node, all: &HashMap<&str, &Node>, path: &mut Vec<String>) -> (Node, usize) {
+        let Some(extends) = node.get("extends") else { return (node.clone(), 0) };
         let mut base: Option<Node> = None;
+        let mut depth = 0;
         for item in extends.list().unwrap_or(std::slice::from_ref(extends)) {
-            let name = item.text().unwrap_or_default();
-            let Some(found) = all.get(name).filter(|found| found.map().is_some()) else {
-                let mut problem =
-                    Diagnostic::new(&item.place, format!("`extends` names `{name}`, which is no job"));
-                problem.hint = nearest(name, all.keys().copied());
-                self.problems.push(problem);
-                continue;
-            };
-            if path.iter().any(|seen| seen == name) {
-                self.say(&item.place, format!("`extends` goes in a circle: {} -> {name}", path.join(" -> ")));
-                continue;
-            }
-            path.push(name.to_owned());
-            let found = self.extend(found, all, path);
-            path.pop();
+            let Some((found, below)) = self.base(item, all, path) else { continue };
+            depth = depth.max(below + 1);
             base = Some(base.map_or_else(|| found.clone(), |base| merge(&base, &found)));
         }
-        base.map_or_else(|| node.clone(), |base| merge(&base, node))
+        if depth > MAX_EXTENDS {
+            self.say(&extends.place, format!("`extends` goes deeper than {MAX_EXTENDS} levels"));
+            return (node.clone(), 0);
+        }
+        let merged = base.map_or_else(|| node.clone(), |base| merge(&base, node));
+        if let Some(name) = path.last() {
+            self.extended.insert(name.clone(), (merged.clone(), depth));
+        }
+        (merged, depth)
+    }
+
+    /// One base of a job, resolved.
+    fn base(
+        &mut self,
+        item: &Node,
+        all: &HashMap<&str, &Node>,
+        path: &mut Vec<String>,
+    ) -> Option<(Node, usize)> {
+        let name = item.text().unwrap_or_default();
+        let Some(found) = all.get(name).filter(|found| found.map().is_some()) else {
+            let mut problem =
+                Diagnostic::new(&item.place, format!("`extends` names `{name}`, which is no job"));
+            problem.hint = nearest(name, all.keys().copied());
+            self.problems.push(problem);
+            return None;
+        };
+        if path.iter().any(|seen| seen == name) {
+            self.say(&item.place, format!("`extends` goes in a circle: {} -> {name}", path.join(" -> ")));
+            return None;
+        }
+        if let Some(known) = self.extended.get(name) {
+            return Some(known.clone());
+        }
+        path.push(name.to_owned());
+        let resolved = self.extend(found, all, path);
+        path.pop();
+        Some(resolved)
+    }
+}
+
+/// The values in a tree, itself included.
+fn count(node: &Node) -> usize {
+    match &node.value {
+        Value::Map(entries) => 1 + entries.iter().map(|(_, _, inner)| count(inner)).sum::<usize>(),
+        Value::List(items) => 1 + items.iter().map(count).sum::<usize>(),
+        _ => 1,
     }
 }
 
