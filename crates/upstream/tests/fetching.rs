@@ -278,9 +278,10 @@ async fn a_status_is_the_formats_to_judge_and_a_no_is_not_asked_for_twice() {
 
 #[tokio::test]
 async fn a_registry_that_is_not_there_is_named_with_advice() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let origin = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    // Bound, but not listening: refused, and no other test can be given the port meanwhile.
+    let silent = tokio::net::TcpSocket::new_v4().unwrap();
+    silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let origin = format!("http://{}", silent.local_addr().unwrap());
     let found = Found {
         format: "npm",
         root: format!("{origin}/").parse().unwrap(),
