@@ -113,13 +113,13 @@ pub async fn open(home: &Home, config: &Config) -> Result<Opened> {
     Ok(Opened { site, db, key, forge, crossing })
 }
 
-/// The repositories of every new site: for each format a hosted one, a mirror, and a group of both
-/// in which ours come first.
+/// The repository that jobs are set up for, by format: the group that [`create_repositories`] makes.
 fn default_groups() -> Vec<(String, String)> {
     formats().iter().map(|f| (f.name().to_owned(), f.name().to_owned())).collect()
 }
 
-/// Creates the repositories of a new site.
+/// Creates the repositories of a new site: for each format a hosted one, a mirror, and a group of
+/// both in which ours come first.
 ///
 /// # Errors
 /// `Internal` when the database fails.

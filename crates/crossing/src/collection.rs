@@ -156,3 +156,34 @@ impl Crossing {
         Ok(Collection::from_served(row.name, served))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn collection(paths: &[&str]) -> Collection {
+        let file =
+            |p: &&str| CollectedFile { path: (*p).to_owned(), sha256: Sha256::of(p.as_bytes()), size: 1 };
+        let item = CollectionItem {
+            repository: "pypi-mirror".into(),
+            package: "flask".into(),
+            version: "3.0".into(),
+            purl: "pkg:pypi/flask@3.0".into(),
+            files: paths.iter().map(file).collect(),
+        };
+        Collection { name: "berth".into(), items: vec![item], missing: Vec::new() }
+    }
+
+    #[test]
+    fn what_another_recording_collected_is_missing_from_this_one() {
+        let recorded = collection(&["files/flask/flask-3.0.whl"]);
+        let beside = collection(&["files/flask/flask-3.0.whl", "files/flask/flask-3.0.whl.metadata"]);
+        assert_eq!(beside.not_in(&recorded), [], "a file brings the metadata that belongs to it");
+        let more = collection(&["files/flask/flask-3.0.whl", "files/flask/flask-3.0.tar.gz"]);
+        let missing: Vec<_> = more.not_in(&recorded).into_iter().map(|m| m.path).collect();
+        assert_eq!(missing, ["files/flask/flask-3.0.tar.gz"]);
+        let mut changed = collection(&["files/flask/flask-3.0.whl"]);
+        changed.items[0].files[0].sha256 = Sha256::of(b"other bytes");
+        assert_eq!(changed.not_in(&recorded).len(), 1, "the same path with other bytes is another file");
+    }
+}
