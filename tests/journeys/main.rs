@@ -98,3 +98,18 @@ fn an_audit_export_shows_every_change() {
     let output = verify();
     assert_eq!(output.code, 3, "{output:#?}");
 }
+
+/// The state folder stands where no build's private `/tmp` or hidden home covers it.
+#[test]
+fn a_build_cannot_read_the_keys_of_a_site_on_the_same_machine() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let mut site = Site::init(folder, "harbour", "isolated");
+    site.serve();
+    let token = site.person("dev", "developer");
+    let key = site.home().join("keys/site.key");
+    assert!(key.is_file());
+    let work = tempfile::tempdir().unwrap();
+    let read = format!("echo here; cat {}", key.display());
+    let tried = site.by_in(work.path(), &token, &["inside", "--", "sh", "-c", &read]);
+    assert_eq!((tried.stdout.as_str(), tried.code == 0), ("here\n", false), "the key can be read");
+}

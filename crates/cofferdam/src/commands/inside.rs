@@ -20,7 +20,9 @@ pub async fn run(context: &Context, command: &[String]) -> Result<ExitCode> {
         .prefix("cofferdam-inside-")
         .tempdir()
         .map_err(|e| Error::io("making a home", e))?;
-    let build = Build { command, folder: &folder, home: home.path(), site, setups: &setups, secret: &[] };
+    // The state folder of a site on this machine holds its keys, readable by this very account.
+    let secret = [context.home()?.path().to_owned()];
+    let build = Build { command, folder: &folder, home: home.path(), site, setups: &setups, secret: &secret };
     let mut spec = build.spec()?;
     spec.stdin = Stdio::Inherit;
     let outcome = Sandbox::spawn(spec).await?.wait().await?;

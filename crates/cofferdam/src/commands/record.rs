@@ -25,6 +25,8 @@ use crate::{
 /// A copy of a folder and an empty home, gone when dropped.
 pub struct Workplace {
     root: tempfile::TempDir,
+    /// Folders that the build must not see: a site's state, with its keys.
+    secret: Vec<PathBuf>,
 }
 
 impl Workplace {
@@ -38,11 +40,17 @@ impl Workplace {
         for name in ["home", "work"] {
             std::fs::create_dir(root.path().join(name)).map_err(failed)?;
         }
-        let place = Self { root };
+        let place = Self { root, secret: Vec::new() };
         for file in files_of(folder)? {
             copy(&folder.join(&file), &place.work().join(&file)).map_err(failed)?;
         }
         Ok(place)
+    }
+
+    /// The same, with one more folder that the build must not see.
+    pub fn hiding(mut self, folder: &Path) -> Self {
+        self.secret.push(folder.to_owned());
+        self
     }
 
     fn work(&self) -> PathBuf {
@@ -166,7 +174,7 @@ pub async fn run_build(
     let inside = format!("http://{}", door(site).listen);
     let setups: Vec<_> = client.setups(Some(token), &inside).await?.into_iter().map(|(_, _, s)| s).collect();
     let (folder, home) = (place.work(), place.home());
-    let build = Build { command, folder: &folder, home: &home, site, setups: &setups, secret: &[] };
+    let build = Build { command, folder: &folder, home: &home, site, setups: &setups, secret: &place.secret };
     let mut spec = build.spec()?;
     if quiet {
         // Both streams of a build in one order, as a person would see them.
@@ -220,7 +228,7 @@ pub async fn record(context: &Context, arguments: &RecordArgs) -> Result<ExitCod
         Some(folder) => folder.clone(),
         None => std::env::current_dir().map_err(|e| Error::io("finding this folder", e))?,
     };
-    let place = Workplace::of(&folder)?;
+    let place = Workplace::of(&folder)?.hiding(context.home()?.path());
     let session = Session::start(&client, &arguments.name, &arguments.command).await?;
     let id = session.id;
     remember(context, &arguments.name, &folder, &arguments.command, &session)?;
@@ -261,7 +269,7 @@ pub async fn rehearse(context: &Context, name: &str, keep: Option<&Path>) -> Res
         .flatten()
         .filter_map(|c| c.as_str().map(str::to_owned))
         .collect();
-    let place = Workplace::of(&folder)?;
+    let place = Workplace::of(&folder)?.hiding(context.home()?.path());
     let token = known["replay_token"].as_str().unwrap_or_default();
     let built = run_build(&client, token, &place, &command, context.json).await?;
     let code = built.code;

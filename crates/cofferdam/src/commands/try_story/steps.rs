@@ -141,7 +141,7 @@ impl Story {
 
     async fn record(&self, name: &str, folder: &Path) -> Result<(Session, Facts)> {
         let client = self.outside.client("olga")?;
-        let place = Workplace::of(folder)?;
+        let place = Workplace::of(folder)?.hiding(&self.root);
         let session = Session::start(&client, name, &self.project.command).await?;
         let build = run_build(&client, session.record.expose(), &place, &self.project.command, true).await?;
         let end = json!({ "exit_code": build.code });
@@ -172,7 +172,7 @@ impl Story {
 
     async fn rehearse(&self, session: &Session, folder: &Path) -> Result<Facts> {
         let client = self.outside.client("olga")?;
-        let place = Workplace::of(folder)?;
+        let place = Workplace::of(folder)?.hiding(&self.root);
         let build = run_build(&client, session.replay.expose(), &place, &self.project.command, true).await?;
         let end = json!({ "exit_code": build.code });
         let done = client.post(&format!("/api/v1/recordings/{}/rehearsed", session.id), &end).await?;
@@ -317,7 +317,7 @@ impl Story {
 
     async fn use_inside(&self) -> Result<Facts> {
         let client = self.inside.client("dana")?;
-        let place = Workplace::of(&self.project.folder)?;
+        let place = Workplace::of(&self.project.folder)?.hiding(&self.root);
         let build =
             run_build(&client, self.inside.token("dana")?, &place, &self.project.command, true).await?;
         if build.code != 0 {
