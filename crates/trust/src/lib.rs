@@ -1,12 +1,13 @@
-//! Keys, DSSE envelopes, in-toto statements and signed notes.
+//! Keys, DSSE envelopes, in-toto statements, signed notes and sealed files.
 //!
 //! Start at [`SigningKey`] and [`VerifyingKey`]; [`sign_statement`] and [`verify_statement`] are what
 //! transfers, approvals and provenance use; [`note`] is for checkpoints of the audit log; [`token`] makes
-//! bearer tokens.
+//! bearer tokens. [`age::Sealer`] and [`age::open`] seal what travels to its receiver.
 //! This crate must never open a socket or a database, never read the clock, and touch no file except
 //! the key files it is asked to read or write. It decides whether a signature holds, never whose
 //! signature is needed: the caller passes keys and threshold.
 
+pub mod age;
 mod dsse;
 mod key;
 mod keyfile;
