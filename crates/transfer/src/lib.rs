@@ -1,25 +1,56 @@
-//! The transfer format CT1: write, verify, read. Files only; `docs/spec/transfer-v1.md` is the norm.
+//! The transfer format CT1: write, verify, repair, read. Files only; `docs/spec/transfer-v1.md` is the norm.
 //!
-//! Start at [`Writer`] outside, at [`verify`] inside; [`classify`] and [`freshness`] are the checks
-//! that need the caller's memory and clock. This crate must never know a package format, open a
-//! database or a socket, write to a medium it verifies, use a name found in a transfer as a path, or
-//! parse anything but the envelope before the signatures are checked.
+//! | I look for | it is in |
+//! |---|---|
+//! | every ceiling | `limits` |
+//! | file names | `name`; names of flat files and what a door lets through: `door` |
+//! | the signed header, whom we believe | `header`, `trust` |
+//! | the manifest's lines and their closure | `manifest` |
+//! | packs, volumes, the threads that press them | `pack`, `volume`, `press`, `writer` |
+//! | which files are whole, missing, damaged | `survey`, over `medium` |
+//! | parity, repair, the answer to a repair request | `parity`, `repair`, `patch` |
+//! | blobs out of a verified transfer | `read` |
+//! | order and age | `sequence` |
+//! | receipts and requests | `receipt` |
+//!
+//! Start at [`Writer`] outside, at [`verify`] and [`Survey`] inside; [`classify`] and [`freshness`] are the
+//! checks that need the caller's memory and clock. This crate must never know a package format, open a
+//! database or a socket, write to a medium it reads, use a name found in a transfer as a path, or
+//! parse anything but envelopes before the signatures are checked.
 
-mod frame;
+mod door;
 mod header;
 mod limits;
 mod manifest;
 mod medium;
+mod merkle;
+mod name;
+mod pack;
+mod parity;
+mod patch;
+mod press;
+mod read;
 mod readme;
+mod recipe;
 mod refusal;
+mod repair;
 mod sequence;
-mod verify;
+mod survey;
+mod trust;
+mod volume;
 mod writer;
 
-pub use header::{FileEntry, Header, ManifestEntry, PREDICATE_TYPE, SUITE, Totals, stream_name};
+pub use door::{Door, Profile, Sealed, is_flat_name};
+pub use header::{
+    Base, FileEntry, Header, Items, ManifestEntry, PREDICATE_TYPE, Payload, Suite, Totals, stream_name,
+};
 pub use limits::*;
-pub use manifest::{BlobMeta, FrameRef, Record};
+pub use manifest::{BlobEntry, RecipeLine, Record};
+pub use patch::answer;
+pub use read::{CheckOnly, Contents, DoorFinding, Group, Sink, mismatch, verify};
 pub use refusal::Refusal;
+pub use repair::{Harm, Repaired, Stretch};
 pub use sequence::{Freshness, Sequence, StreamState, classify, freshness};
-pub use verify::{Progress, Trust, Verified, verify};
-pub use writer::{HeaderDraft, Summary, Writer};
+pub use survey::{FileState, Progress, Survey};
+pub use trust::{Authority, Trust};
+pub use writer::{HeaderDraft, Summary, Writer, Writing};

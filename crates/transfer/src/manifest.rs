@@ -1,23 +1,30 @@
 //! The manifest: JSON lines, each in its one canonical spelling, and the closure over them.
+//!
+//! The index that is kept in memory costs 48 bytes a blob and 32 a mention: a million blobs fit into
+//! a hundred megabytes.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::BTreeMap,
     io::{BufRead, BufReader, Read},
 };
 
+use crate::recipe::Recipe;
 use cofferdam_trust::Envelope;
 use cofferdam_types::{Sha256, Sha256Hasher};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Header,
-    frame::{FRAME_HEADER, PACK_MAGIC},
-    limits::{MAX_BLOBS, MAX_FRAME_BYTES, MAX_LINE_BYTES, MAX_PACK_BYTES},
+    header::{Base, Header, Items, Suite, Totals},
+    limits::{
+        MAX_BLOBS, MAX_FILES, MAX_LINE_BYTES, MAX_PACK_BYTES, MAX_PACK_RAW, MAX_PACKS, MAX_RECIPE_BYTES,
+    },
+    merkle::Merkle,
     refusal::Refusal,
 };
 
-/// One line of the manifest. First all that is described, then `requires`, then `blob`.
+/// One line of the manifest: descriptions first, then `requires`, `recipe`, and the bytes (`pack` and
+/// `blob`, or `file`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Record {
@@ -42,7 +49,7 @@ pub enum Record {
         /// Its name; once in a transfer.
         project: String,
         /// Full reference name to object id.
-        refs: std::collections::BTreeMap<String, String>,
+        refs: BTreeMap<String, String>,
         /// The bundle.
         bundle: Sha256,
     },
@@ -58,44 +65,100 @@ pub enum Record {
         /// Its length in bytes.
         size: u64,
     },
-    /// A blob that is carried.
-    Blob(BlobMeta),
+    /// A blob that is rebuilt from one that the receiver holds.
+    Recipe(RecipeLine),
+    /// A pack, by its place in the payload.
+    Pack {
+        /// First byte in the payload.
+        offset: u64,
+        /// Length in the payload, bytes.
+        len: u64,
+        /// Length after `age -d` and `zstd -d`, bytes.
+        raw: u64,
+    },
+    /// A blob that is carried in the pack, or the packs, named just before.
+    Blob {
+        /// Its identity.
+        sha256: Sha256,
+        /// Its length in bytes.
+        size: u64,
+    },
+    /// A blob that is carried as a flat file.
+    File {
+        /// Its name in the folder `files`.
+        name: String,
+        /// Its identity.
+        sha256: Sha256,
+        /// Its length in bytes.
+        size: u64,
+    },
 }
 
-/// A carried blob and where it lies.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How one blob is rebuilt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct BlobMeta {
+pub struct RecipeLine {
+    /// Identity of the result.
+    pub sha256: Sha256,
+    /// Length of the result, bytes.
+    pub size: u64,
+    /// The required blob it is rebuilt from.
+    pub base: Sha256,
+    /// The carried blob that the recipe reads.
+    pub payload: Sha256,
+    /// What to do.
+    pub recipe: Recipe,
+}
+
+/// A carried blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlobEntry {
     /// Its identity.
     pub sha256: Sha256,
     /// Its length in bytes.
     pub size: u64,
-    /// Its frames in order; none for the empty blob.
-    pub frames: Vec<FrameRef>,
+    /// The first pack that holds it, or its flat file, from 0.
+    pub at: u32,
 }
 
-/// Where one frame lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FrameRef {
-    /// Number of the pack, from 1.
-    pub pack: u32,
-    /// First byte of the frame in the pack file.
+/// A pack's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackEntry {
+    /// First byte in the payload.
     pub offset: u64,
-    /// Length of the frame, its 44 header bytes included.
+    /// Length in the payload.
     pub len: u32,
+    /// Length unpacked.
+    pub raw: u32,
 }
 
 /// What is kept of a manifest in memory.
 #[derive(Debug, Default)]
 pub struct Index {
-    pub blobs: Vec<BlobMeta>,
+    pub blobs: Vec<BlobEntry>,
+    pub packs: Vec<PackEntry>,
+    pub names: Vec<String>,
     pub required: Vec<(Sha256, u64)>,
-    pub expanded: u64,
-    wanted: HashSet<Sha256>,
-    held: HashMap<Sha256, ()>,
-    seen: HashSet<Sha256>,
-    next: (u32, u64),
+    pub recipes: Vec<RecipeLine>,
+    pub totals: Totals,
+    pub base: Merkle,
+    pub items: Merkle,
+    pub item_bytes: u64,
+    wanted: Vec<Sha256>,
+    seen: Vec<[u8; 16]>,
+    recipe_bytes: usize,
+    stage: u8,
+    group: Group,
+}
+
+/// Packs whose blobs have not all come yet.
+#[derive(Debug, Default)]
+struct Group {
+    first: u32,
+    packs: u32,
+    raw: u64,
+    filled: u64,
+    blobs: u32,
 }
 
 impl Record {
@@ -113,115 +176,246 @@ impl Record {
         }
         Ok(record)
     }
+
+    const fn stage(&self) -> u8 {
+        match self {
+            Self::Requires { .. } => 1,
+            Self::Recipe(_) => 2,
+            Self::Pack { .. } | Self::Blob { .. } | Self::File { .. } => 3,
+            _ => 0,
+        }
+    }
 }
 
 fn bad(message: impl Into<String>) -> Refusal {
-    Refusal::invalid("bad-manifest", message).at(crate::header::MANIFEST)
+    Refusal::invalid("bad-manifest", message).at("the manifest")
 }
 
 impl Index {
-    /// Takes the next record; order, duplicates and places are checked as it comes.
+    /// Takes the next record; order and places are checked as it comes, the rest by [`Index::close`].
     pub fn take(&mut self, record: Record) -> Result<(), Refusal> {
-        if !matches!(record, Record::Requires { .. } | Record::Blob(_)) {
+        let stage = record.stage();
+        if stage < self.stage {
+            return Err(bad("its lines are not in the order of the specification"));
+        }
+        self.stage = stage;
+        if stage == 0 {
             return self.describe(&record);
         }
-        if self.held.len() as u64 >= MAX_BLOBS {
+        if self.blobs.len() + self.required.len() + self.recipes.len() >= MAX_BLOBS as usize {
             return Err(Refusal::too_large(format!("the manifest names more than {MAX_BLOBS} blobs")));
         }
-        let sha256 = match record {
-            Record::Requires { sha256, size } => {
-                let late =
-                    !self.blobs.is_empty() || self.required.last().is_some_and(|last| last.0 >= sha256);
-                if late {
-                    return Err(bad("`requires` lines are not in ascending order before the blobs"));
-                }
-                self.required.push((sha256, size));
-                sha256
-            }
-            Record::Blob(blob) => {
-                self.place(&blob)?;
-                let sha256 = blob.sha256;
-                self.expanded = self.expanded.checked_add(blob.size).ok_or_else(|| bad("sizes overflow"))?;
-                self.blobs.push(blob);
-                sha256
-            }
-            _ => return Ok(()),
-        };
-        if self.held.insert(sha256, ()).is_some() {
-            return Err(bad(format!("blob {sha256} is listed twice")));
+        match record {
+            Record::Requires { sha256, size } => self.require(sha256, size),
+            Record::Recipe(line) => self.recipe(line),
+            Record::Pack { offset, len, raw } => self.pack(offset, len, raw),
+            Record::Blob { sha256, size } => self.blob(sha256, size),
+            Record::File { .. } => self.file(&record),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn describe(&mut self, record: &Record) -> Result<(), Refusal> {
-        if !self.held.is_empty() {
-            return Err(bad("a description comes after the list of blobs"));
-        }
         let identity = match record {
             Record::Repository { name, .. } => format!("repository\n{name}"),
             Record::Git { project, .. } => format!("git\n{project}"),
             other => other.line()?,
         };
-        if !self.seen.insert(Sha256::of(identity.as_bytes())) {
-            return Err(bad("the same thing is described twice"));
-        }
+        let mut short = [0; 16];
+        short.copy_from_slice(&Sha256::of(identity.as_bytes()).0[..16]);
+        self.seen.push(short);
         match record {
             Record::Artifact { blobs, .. } => self.wanted.extend(blobs),
-            Record::Git { bundle, .. } => {
-                self.wanted.insert(*bundle);
-            }
+            Record::Git { bundle, .. } => self.wanted.push(*bundle),
             _ => {}
         }
+        // Packages share blobs: what is named often is kept once.
+        if self.wanted.len() == self.wanted.capacity() {
+            self.wanted.sort_unstable();
+            self.wanted.dedup();
+        }
         Ok(())
     }
 
-    /// Frames follow each other without a gap or an overlap through all packs.
-    fn place(&mut self, blob: &BlobMeta) -> Result<(), Refusal> {
-        let start = PACK_MAGIC.len() as u64;
-        if (blob.size).div_ceil(MAX_FRAME_BYTES as u64) != blob.frames.len() as u64 {
-            return Err(bad(format!("blob {} does not have the frames its size needs", blob.sha256)));
+    fn require(&mut self, sha256: Sha256, size: u64) -> Result<(), Refusal> {
+        if self.required.last().is_some_and(|last| last.0 >= sha256) {
+            return Err(bad("its `requires` lines are not in ascending order"));
         }
-        for frame in &blob.frames {
-            let follows = (frame.pack, frame.offset) == self.next;
-            let opens = (frame.pack, frame.offset) == (self.next.0 + 1, start);
-            let end = frame.offset.saturating_add(u64::from(frame.len));
-            if !(follows || opens) || (frame.len as usize) <= FRAME_HEADER || end > MAX_PACK_BYTES {
-                return Err(bad(format!("the frames of blob {} are not where they must be", blob.sha256)));
+        self.base.add(Record::Requires { sha256, size }.line()?.as_bytes());
+        self.required.push((sha256, size));
+        Ok(())
+    }
+
+    fn recipe(&mut self, line: RecipeLine) -> Result<(), Refusal> {
+        if self.recipes.last().is_some_and(|last| last.sha256 >= line.sha256) {
+            return Err(bad("its `recipe` lines are not in ascending order"));
+        }
+        if line.recipe.declared_output() != line.size {
+            return Err(bad(format!("the recipe of blob {} makes another size", line.sha256)));
+        }
+        self.recipe_bytes += serde_json::to_string(&line.recipe).map_or(usize::MAX / 2, |text| text.len());
+        if self.recipe_bytes > MAX_RECIPE_BYTES {
+            return Err(Refusal::too_large(format!("its recipes have more than {MAX_RECIPE_BYTES} bytes")));
+        }
+        self.totals.rebuilt += 1;
+        self.totals.rebuilt_bytes = add(self.totals.rebuilt_bytes, line.size)?;
+        self.recipes.push(line);
+        Ok(())
+    }
+
+    fn pack(&mut self, offset: u64, len: u64, raw: u64) -> Result<(), Refusal> {
+        let due = self.packs.last().map_or(0, |last| last.offset + u64::from(last.len));
+        let fits = offset == due && len > 0 && len <= MAX_PACK_BYTES && raw <= MAX_PACK_RAW as u64;
+        let number = u32::try_from(self.packs.len()).map_err(|_| bad("it has too many packs"))?;
+        if !fits || u64::from(number) >= MAX_PACKS || !self.names.is_empty() {
+            return Err(bad(format!("pack {} does not follow the one before it", number + 1)));
+        }
+        let group = &mut self.group;
+        if group.blobs > 0 {
+            self.end_group()?;
+        } else if group.packs > 0 && self.packs.last().is_some_and(|p| p.raw as usize != MAX_PACK_RAW) {
+            return Err(bad(format!("pack {} cannot continue the one before it", number + 1)));
+        }
+        let group = &mut self.group;
+        if group.packs == 0 {
+            group.first = number;
+        }
+        group.packs += 1;
+        group.raw += raw;
+        let entry = |n: u64| u32::try_from(n).map_err(|_| bad("a pack is too long"));
+        self.packs.push(PackEntry { offset, len: entry(len)?, raw: entry(raw)? });
+        Ok(())
+    }
+
+    fn blob(&mut self, sha256: Sha256, size: u64) -> Result<(), Refusal> {
+        let group = &mut self.group;
+        let chain = group.packs > 1;
+        group.filled = add(group.filled, size)?;
+        group.blobs += 1;
+        if group.packs == 0 || group.filled > group.raw || (chain && (group.blobs > 1 || size != group.raw)) {
+            return Err(bad(format!("blob {sha256} does not fit into the packs before it")));
+        }
+        let at = group.first;
+        self.carried(BlobEntry { sha256, size, at })
+    }
+
+    fn file(&mut self, record: &Record) -> Result<(), Refusal> {
+        let Record::File { name, sha256, size } = record else { return Ok(()) };
+        let number = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        if !self.packs.is_empty() || u64::from(number) >= MAX_FILES {
+            return Err(bad("it has packs and files, or too many files"));
+        }
+        if !crate::door::is_flat_name(name) || self.names.last().is_some_and(|last| last >= name) {
+            return Err(bad(format!("the file name `{}` is not allowed here", name.escape_debug())));
+        }
+        self.items.add(record.line()?.as_bytes());
+        self.item_bytes = add(self.item_bytes, *size)?;
+        self.names.push(name.clone());
+        self.carried(BlobEntry { sha256: *sha256, size: *size, at: number })
+    }
+
+    fn carried(&mut self, entry: BlobEntry) -> Result<(), Refusal> {
+        self.totals.blobs += 1;
+        self.totals.expanded_bytes = add(self.totals.expanded_bytes, entry.size)?;
+        self.blobs.push(entry);
+        Ok(())
+    }
+
+    fn end_group(&mut self) -> Result<(), Refusal> {
+        let group = std::mem::take(&mut self.group);
+        if group.filled != group.raw || (group.packs > 0 && group.blobs == 0) {
+            return Err(bad("the blobs of a pack do not fill it"));
+        }
+        Ok(())
+    }
+
+    /// After the last record: all that is needed is there once, and nothing else is.
+    pub fn close(&mut self) -> Result<(), Refusal> {
+        self.end_group()?;
+        let not_closed = |text: String| Refusal::invalid("not-closed", text).at("the manifest");
+        self.seen.sort_unstable();
+        if self.seen.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(bad("the same thing is described twice"));
+        }
+        self.seen = Vec::new();
+        // A base and a payload are needed by their recipe.
+        let (recipes, wanted) = (&self.recipes, &mut self.wanted);
+        wanted.extend(recipes.iter().flat_map(|r| [r.base, r.payload]));
+        wanted.sort_unstable();
+        wanted.dedup();
+        let mut here: Vec<Sha256> = Vec::new();
+        here.reserve_exact(self.blobs.len() + self.required.len() + self.recipes.len());
+        here.extend(self.blobs.iter().map(|b| b.sha256));
+        here.extend(self.required.iter().map(|r| r.0));
+        here.extend(self.recipes.iter().map(|r| r.sha256));
+        here.sort_unstable();
+        if let Some(pair) = here.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(bad(format!("blob {} is listed twice", pair[0])));
+        }
+        if let Some(missing) = self.wanted.iter().find(|d| here.binary_search(d).is_err()) {
+            return Err(not_closed(format!("blob {missing} is needed and not there")));
+        }
+        if let Some(extra) = here.iter().find(|d| self.wanted.binary_search(d).is_err()) {
+            return Err(not_closed(format!("nothing needs blob {extra}")));
+        }
+        self.wanted = Vec::new();
+        for recipe in &self.recipes {
+            if self.required.binary_search_by(|r| r.0.cmp(&recipe.base)).is_err() {
+                return Err(not_closed(format!(
+                    "the recipe of {} builds on a blob that is not required",
+                    recipe.sha256
+                )));
             }
-            self.next = (frame.pack, end);
         }
         Ok(())
     }
 
-    /// After the last record: all that is needed is there, and nothing else is.
-    pub fn close(&self) -> Result<(), Refusal> {
-        if let Some(missing) = self.wanted.iter().find(|d| !self.held.contains_key(*d)) {
-            return Err(Refusal::invalid("not-closed", format!("blob {missing} is needed and not there"))
-                .at(crate::header::MANIFEST));
+    /// The Merkle root over what is required, for the header.
+    pub fn base(&self) -> Option<Base> {
+        (!self.required.is_empty()).then(|| Base { root: self.base.root(), count: self.base.leaves() })
+    }
+
+    /// The Merkle root over the flat files, for the header.
+    pub fn items(&self, suite: Suite) -> Option<Items> {
+        let (root, count, bytes) = (self.items.root(), self.items.leaves(), self.item_bytes);
+        (suite == Suite::Inspectable).then_some(Items { root, count, bytes })
+    }
+
+    /// Refuses a manifest that is not exactly what its header says.
+    pub fn agrees(&self, header: &Header) -> Result<(), Refusal> {
+        let end = self.packs.last().map_or(0, |last| last.offset + u64::from(last.len));
+        let payload = (end, self.packs.len() as u64) == (header.payload.size, header.payload.packs);
+        if !payload || self.totals != header.totals {
+            return Err(bad("its totals are not those of the header"));
         }
-        if let Some(extra) = self.held.keys().find(|d| !self.wanted.contains(*d)) {
-            return Err(Refusal::invalid("not-closed", format!("nothing needs blob {extra}"))
-                .at(crate::header::MANIFEST));
+        if self.base() != header.base || self.items(header.suite) != header.items {
+            return Err(bad("its Merkle roots are not those of the header"));
         }
         Ok(())
     }
 
-    pub fn packs(&self) -> u32 {
-        self.next.0
+    /// Ceilings while it grows.
+    pub fn within(&self, totals: &Totals) -> bool {
+        self.totals.blobs <= totals.blobs
+            && self.totals.expanded_bytes <= totals.expanded_bytes
+            && self.totals.rebuilt <= totals.rebuilt
+            && self.totals.rebuilt_bytes <= totals.rebuilt_bytes
     }
+}
+
+fn add(sum: u64, more: u64) -> Result<u64, Refusal> {
+    sum.checked_add(more).ok_or_else(|| bad("sizes overflow"))
 }
 
 /// Reads all lines, with the header's ceilings enforced while unpacking.
 pub fn read(
-    file: impl Read,
+    lines: impl Read,
     header: &Header,
     each: &mut dyn FnMut(Record) -> Result<(), Refusal>,
 ) -> Result<(), Refusal> {
-    let damaged = |e: std::io::Error| bad(format!("it does not decompress: {e}"));
-    let mut decoder = zstd::Decoder::new(file).map_err(damaged)?;
-    decoder.window_log_max(27).map_err(damaged)?;
+    let damaged = |e: std::io::Error| bad(format!("it cannot be read: {e}"));
     let limit = header.manifest.plain_size;
-    let mut input = BufReader::new(decoder.take(limit.saturating_add(1)));
+    let mut input = BufReader::with_capacity(1 << 16, lines.take(limit.saturating_add(1)));
     let (mut hasher, mut total, mut line) = (Sha256Hasher::default(), 0u64, Vec::new());
     loop {
         line.clear();
@@ -231,18 +425,18 @@ pub fn read(
         }
         total += n as u64;
         if total > limit || n > MAX_LINE_BYTES {
-            return Err(Refusal::too_large(
-                "the manifest unpacks to more than its header or a line's limit allows",
-            )
-            .at(crate::header::MANIFEST));
+            let text = "the manifest unpacks to more than its header or a line's limit allows";
+            return Err(Refusal::too_large(text).at("the manifest"));
         }
         hasher.update(&line);
         let text = line.strip_suffix(b"\n").ok_or_else(|| bad("its last line has no end"))?;
-        each(Record::parse(std::str::from_utf8(text).map_err(|_| bad("a line is not UTF-8"))?)?)?;
+        let text = std::str::from_utf8(text).map_err(|_| bad("a line is not UTF-8"))?;
+        each(Record::parse(text)?)?;
     }
     if total != limit || hasher.finish() != header.manifest.plain_sha256 {
-        return Err(Refusal::failed("digest-mismatch", "its unpacked text is not what was signed")
-            .at(crate::header::MANIFEST));
+        return Err(
+            Refusal::failed("digest-mismatch", "its lines are not those that were signed").at("the manifest")
+        );
     }
     Ok(())
 }

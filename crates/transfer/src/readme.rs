@@ -1,25 +1,60 @@
 //! The text on the medium for somebody who has nothing but stock tools.
 
-/// Always the same bytes, so that it gives nothing away and can be compared.
-pub const README_TEXT: &str = "\
-This folder is a Cofferdam transfer, format CT1, suite clear-1 (not encrypted).
+use crate::header::Suite;
 
-Normal use:   cofferdam verify THIS-FOLDER --key SENDERS-KEY --for YOUR-SITE
-Without Cofferdam, with head, tail, od, base64, jq, sha256sum and zstd:
+/// Always the same bytes for a suite, so that it gives nothing away and can be made again.
+#[must_use]
+pub const fn text(suite: Suite) -> &'static str {
+    match suite {
+        Suite::Sealed => SEALED,
+        Suite::Inspectable => INSPECTABLE,
+    }
+}
 
-1. What was signed:   jq -r .payload header.dsse.json | base64 -d
-   It lists every file with its size and SHA-256; compare with: sha256sum *
+const SEALED: &str = "\
+This folder is a Cofferdam transfer, format CT1, suite sealed-1 (encrypted).
+
+Normal use:   cofferdam verify THIS-FOLDER --key SENDERS-KEY
+              cofferdam receive THIS-FOLDER            at the receiving site
+
+Without Cofferdam, with sha256sum, jq, base64, cat, head, tail, age and zstd:
+
+1. What was signed:    jq -r .payload header.dsse.json | base64 -d | jq .predicate
+   It lists every file with its size and SHA-256; compare with:  sha256sum *
    The signatures are Ed25519 over: DSSEv1 LEN TYPE LEN PAYLOAD  (the DSSE encoding).
-2. What is inside:    zstd -dc manifest.jsonl.zst
-   One JSON value a line. A line of kind \"blob\" names the SHA-256 and size of one stored
-   file and its frames, in order: pack (2 means p000002.ctp), offset, len.
-3. One frame: bytes offset .. offset+len of that pack. Its first 44 bytes are
-     1 byte codec (0 = as it is, 1 = zstd), 3 zero bytes, 4 bytes raw length,
-     4 bytes stored length (both little-endian), 32 bytes SHA-256 of the raw data.
-   After them come the stored bytes. With O=offset+45 and N=len-44:
-     tail -c +$O p000002.ctp | head -c $N            for codec 0
-     tail -c +$O p000002.ctp | head -c $N | zstd -dc for codec 1
-   (od -An -tu1 -j OFFSET -N 1 p000002.ctp  shows the codec)
-4. Append the frames of a blob in order and compare the result with its SHA-256.
-   A line of kind \"artifact\" says which package or file the blob belongs to.
+2. What is inside, with the receiving site's key file KEY (keys/site.age there):
+     age -d -i KEY manifest.jsonl.zst.age | zstd -dc > manifest.jsonl
+   One JSON value a line. A line of kind \"artifact\" says which package or file needs which
+   blobs (SHA-256). Lines of kind \"pack\" give offset and len of one pack in the payload;
+   the payload is all volumes one after the other:  cat v*.ctv
+   The \"blob\" lines after a pack name, in order, the blobs in it, with SHA-256 and size.
+   Several \"pack\" lines before one \"blob\" line are one large blob.
+3. One pack, from offset O with length N:
+     cat v*.ctv | tail -c +$((O+1)) | head -c N | age -d -i KEY | zstd -dc > raw
+   raw holds its blobs one after the other; cut it at their sizes:
+     tail -c +$((START+1)) raw | head -c SIZE > blob ; sha256sum blob
+4. A line of kind \"recipe\" means a blob that is rebuilt from one the site held already;
+   docs/spec/transfer-v1.md in Cofferdam's source says how. A transfer packed with --full has none.
+
+checks.ctk and p*.ctp find and repair damage (cofferdam repair); nothing else needs them.
+";
+
+const INSPECTABLE: &str = "\
+This folder is a Cofferdam transfer, format CT1, suite inspectable-1 (not encrypted).
+
+Every item is a file of its own in the folder files/, with its real name, for any scanner to
+open. A station may remove a file that it does not let through; it must not change one.
+
+Normal use:   cofferdam verify THIS-FOLDER --key SENDERS-KEY
+              cofferdam receive THIS-FOLDER            at the receiving site
+
+Without Cofferdam, with sha256sum, jq and base64:
+
+1. What was signed:    jq -r .payload header.dsse.json | base64 -d | jq .predicate
+   The signatures are Ed25519 over: DSSEv1 LEN TYPE LEN PAYLOAD  (the DSSE encoding).
+   manifest.plainSha256 is the SHA-256 of manifest.jsonl.
+2. What is inside:     manifest.jsonl, one JSON value a line.
+   A line of kind \"file\" gives name, SHA-256 and size of one file. Check all of them:
+     jq -r 'select(.kind==\"file\") | .sha256 + \"  files/\" + .name' manifest.jsonl | sha256sum -c
+   A line of kind \"artifact\" says which package needs which blobs (SHA-256).
 ";

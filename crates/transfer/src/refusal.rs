@@ -23,15 +23,17 @@ pub struct Refusal {
 impl Refusal {
     pub(crate) fn new(kind: ErrorKind, code: &'static str, message: impl Into<String>) -> Self {
         let hint = match kind {
-            ErrorKind::TooLarge => "the limits stand in docs/spec/transfer-v1.md; split the transfer",
-            ErrorKind::MissingVolume => "copy the whole folder again from the sending site",
+            ErrorKind::MissingVolume => {
+                "insert the medium that holds it, copy it again, or write a repair request"
+            }
             _ => "do not use this copy; copy the folder again, and ask the sending site if it stays refused",
         };
         Self { code, file: None, offset: None, message: message.into(), hint: hint.to_owned(), kind }
     }
 
+    /// Something in the transfer that a writer of transfers never makes: refused like a bad signature.
     pub(crate) fn invalid(code: &'static str, message: impl Into<String>) -> Self {
-        Self::new(ErrorKind::Invalid, code, message)
+        Self::new(ErrorKind::VerificationFailed, code, message)
     }
 
     pub(crate) fn failed(code: &'static str, message: impl Into<String>) -> Self {
@@ -39,7 +41,8 @@ impl Refusal {
     }
 
     pub(crate) fn too_large(message: impl Into<String>) -> Self {
-        Self::new(ErrorKind::TooLarge, "too-large", message)
+        let hint = "the limits stand in docs/spec/transfer-v1.md; split the transfer";
+        Self::new(ErrorKind::VerificationFailed, "too-large", message).hint(hint)
     }
 
     pub(crate) fn io(file: &str, error: &std::io::Error) -> Self {

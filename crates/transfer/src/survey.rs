@@ -1,0 +1,248 @@
+//! What is on the media: which files are whole, damaged or missing. Nothing is decrypted here, nothing
+//! but the header is parsed, and nothing is written.
+
+use std::{
+    fs::File,
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use cofferdam_trust::KeyId;
+use cofferdam_types::{ErrorKind, Sha256};
+
+use crate::{
+    header::{FileEntry, Header, Suite},
+    medium::{self, Medium},
+    name::{self, Name},
+    refusal::Refusal,
+    trust::{Believed, Trust, read_header},
+    volume::Parts,
+};
+
+/// Hears how far hashing has come; called from several threads. `()` hears nothing.
+pub trait Progress: Sync {
+    /// `done` of `total` bytes have been read.
+    fn bytes(&self, done: u64, total: u64) {
+        let _ = (done, total);
+    }
+}
+
+impl Progress for () {}
+
+/// How one file of the header's list is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileState {
+    /// Nobody has looked yet.
+    Unread,
+    /// As it was signed, in this folder.
+    Whole {
+        /// Number of the folder, from 0.
+        folder: usize,
+    },
+    /// In no folder.
+    Missing,
+    /// There, with other bytes.
+    Damaged {
+        /// Number of the folder, from 0.
+        folder: usize,
+        /// Bytes that are there; one past the signed size stands for "more".
+        size: u64,
+    },
+}
+
+/// A transfer whose header is believed.
+pub struct Survey {
+    /// The signed header.
+    pub header: Header,
+    /// SHA-256 of the signed payload: the identity of the transfer.
+    pub header_sha256: Sha256,
+    /// Who signed.
+    pub signers: Vec<KeyId>,
+    /// Root documents newer than the site's: version and envelope.
+    pub roots: Vec<(u32, Vec<u8>)>,
+    /// How each of [`Header::files`] is, in that order.
+    pub states: Vec<FileState>,
+    pub(crate) medium: Medium,
+}
+
+impl Survey {
+    /// Opens the folders of one transfer and decides about its header: names, signatures, destination,
+    /// limits. No other content is read, whatever the size of the transfer.
+    ///
+    /// # Errors
+    /// The first thing that does not hold.
+    pub fn open(folders: &[&Path], trust: &Trust) -> Result<Self, Refusal> {
+        let medium = Medium::open(folders)?;
+        let Believed { header, header_sha256, signers, roots } = read_header(&medium, trust)?;
+        let listed = |name: &str| match Name::parse(name) {
+            Some(Name::Header | Name::Patch(_) | Name::Station) => true,
+            Some(Name::Files) => header.suite == Suite::Inspectable,
+            _ => header.file(name).is_some(),
+        };
+        if let Some(extra) = medium.names.keys().find(|name| !listed(name)) {
+            let text = "the signed header does not list this file";
+            return Err(Refusal::invalid("unexpected-file", text).at(extra));
+        }
+        let states = vec![FileState::Unread; header.files.len()];
+        Ok(Self { header, header_sha256, signers, roots, states, medium })
+    }
+
+    /// Hashes every file that was not found whole before, several at a time.
+    ///
+    /// # Errors
+    /// `unreadable` when no folder's copy can be read; links and devices are refused.
+    pub fn hash(&mut self, progress: &dyn Progress) -> Result<(), Refusal> {
+        let todo: Vec<usize> =
+            (0..self.states.len()).filter(|n| !matches!(self.states[*n], FileState::Whole { .. })).collect();
+        let files = &self.header.files;
+        let total = todo.iter().fold(0u64, |sum, n| sum.saturating_add(files[*n].size));
+        let (next, done) = (AtomicUsize::new(0), AtomicU64::new(0));
+        let (found, trouble) = (Mutex::new(Vec::new()), Mutex::new(None));
+        let work = || {
+            while let Some(n) = todo.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let step = &|bytes: u64| {
+                    progress.bytes(
+                        done.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes).min(total),
+                        total,
+                    );
+                };
+                match state_of(&self.medium, &files[*n], step) {
+                    Ok(state) => {
+                        found.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((*n, state))
+                    }
+                    Err(refusal) => {
+                        trouble
+                            .lock()
+                            .unwrap_or_else(std::sync::PoisonError::into_inner)
+                            .get_or_insert(refusal);
+                        next.store(usize::MAX / 2, Ordering::Relaxed);
+                    }
+                }
+            }
+        };
+        let threads = std::thread::available_parallelism().map_or(2, usize::from).min(8).min(todo.len());
+        std::thread::scope(|scope| {
+            for _ in 1..threads {
+                scope.spawn(work);
+            }
+            work();
+        });
+        if let Some(refusal) = trouble.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            return Err(refusal);
+        }
+        for (n, state) in found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            self.states[n] = state;
+        }
+        Ok(())
+    }
+
+    /// Every file that is not whole, with its state.
+    pub fn faults(&self) -> impl Iterator<Item = (&FileEntry, &FileState)> {
+        self.header
+            .files
+            .iter()
+            .zip(&self.states)
+            .filter(|(_, state)| !matches!(state, FileState::Whole { .. }))
+    }
+
+    /// Whether all that reading needs is whole: manifest and volumes. Parity and checks are spare.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        self.faults().all(|(file, _)| is_spare(&file.name))
+    }
+
+    /// The refusal for the first fault, damage before what is only missing. Spare files that are missing
+    /// are no fault; a damaged one is.
+    ///
+    /// # Errors
+    /// `size-mismatch` or `digest-mismatch` with the place, `missing-file`.
+    pub fn require_whole(&self) -> Result<(), Refusal> {
+        for (file, state) in self.faults() {
+            let FileState::Damaged { size, .. } = state else { continue };
+            let what = match size.cmp(&file.size) {
+                std::cmp::Ordering::Less => format!("it has {size} of {} bytes", file.size),
+                std::cmp::Ordering::Greater => format!("it has more than its {} bytes", file.size),
+                std::cmp::Ordering::Equal => "its bytes are not those that were signed".to_owned(),
+            };
+            let code = if *size == file.size { "digest-mismatch" } else { "size-mismatch" };
+            return Err(crate::repair::locate(self, file, Refusal::failed(code, what).at(&file.name)));
+        }
+        self.require_present()
+    }
+
+    /// The refusal for the first missing file that reading needs.
+    ///
+    /// # Errors
+    /// `missing-file`, saying how many are missing.
+    pub fn require_present(&self) -> Result<(), Refusal> {
+        let missing: Vec<&str> = self
+            .faults()
+            .filter(|(file, state)| **state == FileState::Missing && !is_spare(&file.name))
+            .map(|(file, _)| file.name.as_str())
+            .collect();
+        let Some(first) = missing.first() else { return Ok(()) };
+        let text = match missing.len() {
+            1 => "the file is missing".to_owned(),
+            n => format!("the file is missing, and {} more", n - 1),
+        };
+        Err(Refusal::new(ErrorKind::MissingVolume, "missing-file", text).at(first))
+    }
+
+    /// Opens a file that was found whole.
+    pub(crate) fn whole(&self, name: &str) -> Result<File, Refusal> {
+        let number = self.header.files.iter().position(|f| f.name == name);
+        match number.and_then(|n| self.states.get(n)) {
+            Some(FileState::Whole { folder }) => self.medium.file(*folder, name),
+            Some(FileState::Damaged { folder, .. }) => {
+                let _ = folder;
+                Err(Refusal::failed("digest-mismatch", "its bytes are not those that were signed").at(name))
+            }
+            _ => Err(medium::missing(name)),
+        }
+    }
+
+    /// Opens a file, whole or damaged.
+    pub(crate) fn as_it_is(&self, name: &str) -> Option<File> {
+        let number = self.header.files.iter().position(|f| f.name == name)?;
+        match self.states.get(number)? {
+            FileState::Whole { folder } | FileState::Damaged { folder, .. } => {
+                self.medium.file(*folder, name).ok()
+            }
+            _ => None,
+        }
+    }
+
+    /// The whole volumes as one stream.
+    pub(crate) fn payload(&self) -> Parts {
+        let files = (1..=self.header.volumes()).map(|n| self.whole(&name::volume(n)).ok()).collect();
+        Parts::new(self.header.payload.volume_size, files)
+    }
+}
+
+/// Files without which a transfer can be read all the same.
+pub(crate) fn is_spare(name: &str) -> bool {
+    matches!(Name::parse(name), Some(Name::Parity(_) | Name::Checks | Name::Readme | Name::Root(_)))
+}
+
+fn state_of(medium: &Medium, entry: &FileEntry, step: &dyn Fn(u64)) -> Result<FileState, Refusal> {
+    let mut state = FileState::Missing;
+    for folder in medium.names.get(&entry.name).into_iter().flatten() {
+        let file = medium.file(*folder, &entry.name)?;
+        let hashed = medium::hash(file, &entry.name, entry.size, &mut |n| step(n));
+        match hashed {
+            Ok((size, sha256)) if size == entry.size && sha256 == entry.sha256 => {
+                return Ok(FileState::Whole { folder: *folder });
+            }
+            Ok((size, _)) => state = FileState::Damaged { folder: *folder, size },
+            // A sector that cannot be read is damage like any other.
+            Err(refusal) => {
+                let size = refusal.offset.unwrap_or(0);
+                state = FileState::Damaged { folder: *folder, size };
+            }
+        }
+    }
+    Ok(state)
+}

@@ -1,0 +1,182 @@
+//! Volumes: the payload cut at any byte, written and hashed as it comes; and read again across cuts.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter},
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+};
+
+use cofferdam_types::{Error, Result, Sha256Hasher};
+
+use crate::{header::FileEntry, name};
+
+/// A file of a transfer that is hashed while it is written.
+pub struct HashFile {
+    name: String,
+    file: BufWriter<File>,
+    hasher: Sha256Hasher,
+    size: u64,
+}
+
+impl HashFile {
+    pub fn create(folder: &Path, name: &str) -> Result<Self> {
+        let file = File::create_new(folder.join(name)).map_err(|e| failed(name, e))?;
+        let (file, hasher) = (BufWriter::with_capacity(1 << 18, file), Sha256Hasher::default());
+        Ok(Self { name: name.to_owned(), file, hasher, size: 0 })
+    }
+
+    /// Flushes, makes durable, and tells what the header says of it.
+    pub fn close(self) -> Result<FileEntry> {
+        let file = self.file.into_inner().map_err(|e| failed(&self.name, e.into_error()))?;
+        file.sync_data().map_err(|e| failed(&self.name, e))?;
+        Ok(FileEntry { name: self.name, size: self.size, sha256: self.hasher.finish() })
+    }
+}
+
+impl io::Write for HashFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..n]);
+        self.size += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+pub fn failed(what: &str, error: io::Error) -> Error {
+    Error::io(format!("writing {what} of a transfer"), error)
+}
+
+/// Appends to volumes of one size.
+pub struct Cutter {
+    folder: PathBuf,
+    each: u64,
+    name: fn(u32) -> String,
+    open: Option<HashFile>,
+    done: Vec<FileEntry>,
+    size: u64,
+}
+
+impl Cutter {
+    pub fn new(folder: &Path, each: u64, name: fn(u32) -> String) -> Self {
+        Self { folder: folder.to_owned(), each, name, open: None, done: Vec::new(), size: 0 }
+    }
+
+    /// Bytes so far.
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
+    pub fn finish(mut self) -> Result<Vec<FileEntry>> {
+        if let Some(open) = self.open.take() {
+            self.done.push(open.close()?);
+        }
+        Ok(self.done)
+    }
+}
+
+impl io::Write for Cutter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        let at = self.size % self.each;
+        if at == 0 {
+            if let Some(full) = self.open.take() {
+                self.done.push(full.close().map_err(io::Error::other)?);
+            }
+            let number = u32::try_from(self.size / self.each + 1).map_err(io::Error::other)?;
+            let name = (self.name)(number);
+            self.open = Some(HashFile::create(&self.folder, &name).map_err(io::Error::other)?);
+        }
+        let room = usize::try_from(self.each - at).unwrap_or(usize::MAX).min(bytes.len());
+        let Some(open) = &mut self.open else { return Err(io::Error::other("no open volume")) };
+        open.write_all(&bytes[..room])?;
+        self.size += room as u64;
+        Ok(room)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.open.as_mut().map_or(Ok(()), io::Write::flush)
+    }
+}
+
+/// Files of one size (the last may be shorter) read as one stream. A part may be absent.
+pub struct Parts {
+    each: u64,
+    files: Vec<Option<File>>,
+}
+
+impl Parts {
+    pub const fn new(each: u64, files: Vec<Option<File>>) -> Self {
+        Self { each, files }
+    }
+
+    /// Opens what a writer has just written.
+    pub fn written(folder: &Path, each: u64, name: fn(u32) -> String, count: u32) -> io::Result<Self> {
+        let files =
+            (1..=count).map(|n| File::open(folder.join(name(n))).map(Some)).collect::<io::Result<_>>()?;
+        Ok(Self { each, files })
+    }
+
+    /// Fills `out` from `offset` on. An absent or short part is `NotFound`.
+    pub fn read_at(&self, mut offset: u64, mut out: &mut [u8]) -> io::Result<()> {
+        let absent = || io::Error::new(io::ErrorKind::NotFound, "this part of the transfer is not here");
+        while !out.is_empty() {
+            let number = usize::try_from(offset.checked_div(self.each).ok_or_else(absent)?)
+                .map_err(io::Error::other)?;
+            let file = self.files.get(number).and_then(Option::as_ref).ok_or_else(absent)?;
+            let at = offset % self.each;
+            let n = usize::try_from(self.each - at).unwrap_or(usize::MAX).min(out.len());
+            let (now, rest) = out.split_at_mut(n);
+            file.read_exact_at(now, at)
+                .map_err(|e| if e.kind() == io::ErrorKind::UnexpectedEof { absent() } else { e })?;
+            offset += n as u64;
+            out = rest;
+        }
+        Ok(())
+    }
+
+    /// The name and offset inside its volume of a payload offset.
+    pub fn place(each: u64, offset: u64) -> (String, u64) {
+        let number = u32::try_from(offset.checked_div(each).unwrap_or(0) + 1).unwrap_or(u32::MAX);
+        (name::volume(number), offset.checked_rem(each).unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn a_stream_cut_anywhere_reads_back_as_one_and_a_missing_part_is_told() {
+        let home = tempfile::tempdir().unwrap();
+        let bytes: Vec<u8> = (0..100_000u32).flat_map(u32::to_le_bytes).collect();
+        let mut cutter = Cutter::new(home.path(), 65_537, name::volume);
+        for piece in bytes.chunks(10_007) {
+            cutter.write_all(piece).unwrap();
+        }
+        let files = cutter.finish().unwrap();
+        assert_eq!(files.len(), bytes.len().div_ceil(65_537));
+        assert_eq!(files.iter().map(|f| f.size).sum::<u64>(), bytes.len() as u64);
+        let parts = Parts::written(home.path(), 65_537, name::volume, files.len() as u32).unwrap();
+        let mut out = vec![0; 200_000];
+        parts.read_at(60_000, &mut out).unwrap();
+        assert!(out == bytes[60_000..260_000]);
+        assert!(parts.read_at(bytes.len() as u64 - 3, &mut [0; 4]).is_err());
+
+        let mut files: Vec<Option<File>> = Vec::new();
+        for n in 1..=2 {
+            files.push((n == 1).then(|| File::open(home.path().join(name::volume(n))).unwrap()));
+        }
+        let hole = Parts::new(65_537, files);
+        assert!(hole.read_at(0, &mut [0; 65_537]).is_ok());
+        assert_eq!(hole.read_at(65_536, &mut [0; 2]).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}

@@ -1,0 +1,8 @@
+//! Transfers are written, carried, damaged in every way we could think of, mended and read.
+
+mod damage;
+mod door;
+mod made;
+mod order;
+mod refused;
+mod whole;
