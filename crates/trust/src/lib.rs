@@ -12,6 +12,7 @@ mod dsse;
 mod key;
 mod keyfile;
 pub mod note;
+pub mod root;
 mod statement;
 pub mod token;
 
