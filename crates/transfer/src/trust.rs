@@ -4,7 +4,7 @@
 use std::io::Read as _;
 
 use cofferdam_trust::{
-    Envelope, KeyId, STATEMENT_PAYLOAD_TYPE, STATEMENT_TYPE, Statement, VerifiedPayload, VerifyingKey,
+    Envelope, KeyId, Role, Root, STATEMENT_PAYLOAD_TYPE, STATEMENT_TYPE, Statement, VerifiedPayload, VerifyingKey,
 };
 use cofferdam_types::{Sha256, SiteName};
 
@@ -38,6 +38,8 @@ pub enum Authority {
         /// How many must have signed; at least 1.
         threshold: usize,
     },
+    /// The roles *collector* and *releaser* of a root document, and of what it was rotated to.
+    Root(Box<Root>),
 }
 
 /// A header that is believed.
@@ -45,7 +47,8 @@ pub struct Believed {
     pub header: Header,
     pub header_sha256: Sha256,
     pub signers: Vec<KeyId>,
-    pub roots: Vec<(u32, Vec<u8>)>,
+    /// Root documents newer than the site's, in order, each as it came.
+    pub roots: Vec<(Root, Vec<u8>)>,
 }
 
 pub fn read_header(medium: &Medium, trust: &Trust) -> Result<Believed, Refusal> {
@@ -61,17 +64,44 @@ pub fn read_header(medium: &Medium, trust: &Trust) -> Result<Believed, Refusal> 
         Authority::Keys { keys, threshold } => {
             (cofferdam_trust::verify(&envelope, keys, *threshold).map_err(ours)?, Vec::new())
         }
+        Authority::Root(root) => by_root(medium, root, &envelope)?,
     };
     let header = parse(&verified)?;
     if let Some(site) = trust.this_site.as_ref().filter(|site| !header.destinations.contains(site)) {
         let names: Vec<_> = header.destinations.iter().map(ToString::to_string).collect();
         let text = format!("it is for {}, not for {site}", names.join(", "));
-        return Err(Refusal::failed("other-destination", text)
-            .at(HEADER)
-            .hint("carry it to the site it is for"));
+        return Err(Refusal::failed("other-destination", text).at(HEADER).hint("carry it to the site it is for"));
     }
     check(&header, &medium.name)?;
     Ok(Believed { header, header_sha256: Sha256::of(&verified.payload), signers: verified.signers, roots })
+}
+
+type Rooted = (VerifiedPayload, Vec<(Root, Vec<u8>)>);
+
+/// Follows the chain of roots on the medium, then asks the newest one.
+fn by_root(medium: &Medium, root: &Root, envelope: &Envelope) -> Result<Rooted, Refusal> {
+    let mut versions: Vec<u32> = medium
+        .names
+        .keys()
+        .filter_map(|text| match Name::parse(text) {
+            Some(Name::Root(version)) => Some(version),
+            _ => None,
+        })
+        .collect();
+    versions.sort_unstable();
+    if versions.len() > MAX_ROOTS {
+        return Err(Refusal::too_large(format!("it has more than {MAX_ROOTS} root documents")));
+    }
+    let (mut current, mut roots) = (root.clone(), Vec::new());
+    for version in versions.into_iter().filter(|v| *v > root.version) {
+        let file = name::root(version);
+        let json = small(medium, &file)?;
+        let next = Envelope::from_json(&json).and_then(|e| cofferdam_trust::rotate(&current, &e));
+        current = next.map_err(|e| from_error(&e, &file))?;
+        roots.push((current.clone(), json));
+    }
+    let verified = current.verify_roles(envelope, &[Role::Collector, Role::Releaser]);
+    Ok((verified.map_err(|e| from_error(&e, HEADER))?, roots))
 }
 
 fn small(medium: &Medium, name: &str) -> Result<Vec<u8>, Refusal> {
@@ -126,9 +156,7 @@ fn check(header: &Header, folder: &str) -> Result<(), Refusal> {
     }
     if header.folder_name() != folder {
         let text = format!("the folder is named {folder}; the header belongs to {}", header.folder_name());
-        return Err(Refusal::failed("wrong-folder", text)
-            .at(HEADER)
-            .hint("give the folder its own name back"));
+        return Err(Refusal::failed("wrong-folder", text).at(HEADER).hint("give the folder its own name back"));
     }
     let sealed = header.suite == Suite::Sealed;
     let ascending = header.recipients.windows(2).all(|pair| pair[0] < pair[1]);
@@ -158,8 +186,7 @@ fn check_files(header: &Header) -> Result<(), Refusal> {
     let mut expect = |name: &str, size: Option<u64>| {
         files.next().filter(|f| f.name == name && size.is_none_or(|size| size == f.size)).cloned()
     };
-    let wrong =
-        "its list of files is not README.txt, root documents, the manifest, volumes, checks and parity";
+    let wrong = "its list of files is not README.txt, root documents, the manifest, volumes, checks and parity";
     let Some(readme) = expect(README, None) else { return bad(wrong) };
     let roots: Vec<u32> = header
         .files
@@ -185,13 +212,13 @@ fn check_files(header: &Header) -> Result<(), Refusal> {
     }
     if let Some(geometry) = &header.parity {
         let data = manifest.size.saturating_add(payload.size);
-        let layout = geometry.check().map_err(|e| from_error(&e, HEADER))?;
+        geometry.check().map_err(|e| Refusal::invalid("bad-header", e.to_string()).at(HEADER))?;
         if geometry.data_len != data {
             return bad("its parity is over other bytes");
         }
-        let checks = files.next().filter(|f| f.name == name::CHECKS && f.size == layout.checks_len());
+        let checks = files.next().filter(|f| f.name == name::CHECKS && f.size == geometry.checks_len());
         let mut parity = |n: u32| {
-            let bytes = layout.parity_len();
+            let bytes = geometry.parity_len();
             let before = u64::from(n - 1) * payload.volume_size;
             let size = payload.volume_size.min(bytes - before);
             files.next().is_some_and(|f| f.name == name::parity(n) && f.size == size)

@@ -95,6 +95,23 @@ impl Envelope {
         serde_json::to_vec(self).map_err(|e| Error::internal("writing an envelope", e))
     }
 
+    /// Adds the signature of one more key, without verifying what is there.
+    ///
+    /// # Errors
+    /// `Conflict` (`already-signed`) when the key has signed; `Invalid` (`bad-envelope`); `TooLarge`.
+    pub fn add_signature(&mut self, key: &SigningKey) -> Result<()> {
+        let payload = decode_payload(self)?;
+        let keyid = key.id().to_string();
+        if self.signatures.iter().any(|signature| signature.keyid == keyid) {
+            return Err(Error::conflict("already-signed", format!("{keyid} has signed this already")));
+        }
+        if self.signatures.len() == MAX_SIGNATURES {
+            return Err(too_large(&format!("{MAX_SIGNATURES} signatures already")));
+        }
+        self.signatures.extend(sign(&self.payload_type, &payload, &[key]).signatures);
+        Ok(())
+    }
+
     fn check_counts(&self) -> Result<()> {
         if self.signatures.len() > MAX_SIGNATURES {
             let count = self.signatures.len();
@@ -108,6 +125,20 @@ fn too_large(what: &str) -> Error {
     Error::new(ErrorKind::TooLarge, "envelope-too-large", format!("the signed envelope has {what}"))
 }
 
+fn decode(text: &str, what: &str) -> Result<Vec<u8>> {
+    let wrong = || Error::invalid("bad-envelope", format!("the {what} of the envelope is not base64"));
+    STANDARD.decode(text).map_err(|_| wrong())
+}
+
+/// The payload of an envelope within its limits: decoded, not believed.
+pub(crate) fn decode_payload(envelope: &Envelope) -> Result<Vec<u8>> {
+    envelope.check_counts()?;
+    if envelope.payload.len() > MAX_ENVELOPE_BYTES {
+        return Err(too_large(&format!("{} payload characters", envelope.payload.len())));
+    }
+    decode(&envelope.payload, "payload")
+}
+
 /// Checks that at least `threshold` *distinct* keys of `keys` signed the envelope.
 ///
 /// Signatures by unknown keys are passed over; several by one key count once. A signature that names
@@ -119,21 +150,13 @@ fn too_large(what: &str) -> Error {
 /// (nothing could be proved), `signature-invalid`, `too-few-signatures`; `Invalid` (`bad-envelope`)
 /// for damaged base64; `TooLarge`.
 pub fn verify(envelope: &Envelope, keys: &[VerifyingKey], threshold: usize) -> Result<VerifiedPayload> {
-    envelope.check_counts()?;
-    if envelope.payload.len() > MAX_ENVELOPE_BYTES {
-        return Err(too_large(&format!("{} payload characters", envelope.payload.len())));
-    }
+    let payload = decode_payload(envelope)?;
     let known: BTreeMap<KeyId, VerifyingKey> = keys.iter().map(|key| (key.id(), *key)).collect();
     if threshold == 0 || threshold > known.len() {
         let text = format!("{threshold} signatures are demanded and {} keys are trusted", known.len());
         return Err(Error::verification("no-threshold", text)
             .hint("trust at least one key, and demand at least one signature and at most one per key"));
     }
-    let decode = |text: &str, what: &str| {
-        let wrong = || Error::invalid("bad-envelope", format!("the {what} of the envelope is not base64"));
-        STANDARD.decode(text).map_err(|_| wrong())
-    };
-    let payload = decode(&envelope.payload, "payload")?;
     let message = pae(&envelope.payload_type, &payload);
     let mut signers = Vec::new();
     for signature in &envelope.signatures {

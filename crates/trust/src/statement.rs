@@ -9,7 +9,7 @@ use cofferdam_types::{Error, Result, Sha256};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Envelope, KeyId, SigningKey, VerifyingKey, dsse};
+use crate::{Envelope, KeyId, SigningKey, VerifiedPayload, VerifyingKey, dsse};
 
 /// The media type of a statement in an envelope.
 pub const STATEMENT_PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
@@ -102,9 +102,13 @@ pub fn verify_statement(
     keys: &[VerifyingKey],
     threshold: usize,
 ) -> Result<VerifiedStatement> {
+    read_statement(dsse::verify(envelope, keys, threshold)?, predicate_type)
+}
+
+/// Reads the statement in a payload that has been verified.
+pub(crate) fn read_statement(verified: VerifiedPayload, predicate_type: &str) -> Result<VerifiedStatement> {
     let wrong =
         |why: String| Error::invalid("bad-statement", format!("the signed payload is no statement: {why}"));
-    let verified = dsse::verify(envelope, keys, threshold)?;
     if verified.payload_type != STATEMENT_PAYLOAD_TYPE {
         return Err(wrong("its payload type is another".to_owned()));
     }
