@@ -62,7 +62,7 @@ pub struct Survey {
     /// Who signed.
     pub signers: Vec<KeyId>,
     /// Root documents newer than the site's: version and envelope.
-    pub roots: Vec<(u32, Vec<u8>)>,
+    pub roots: Vec<(cofferdam_trust::root::Root, Vec<u8>)>,
     /// How each of [`Header::files`] is, in that order.
     pub states: Vec<FileState>,
     pub(crate) medium: Medium,

@@ -4,7 +4,8 @@
 use std::io::Read as _;
 
 use cofferdam_trust::{
-    Envelope, KeyId, Role, Root, STATEMENT_PAYLOAD_TYPE, STATEMENT_TYPE, Statement, VerifiedPayload, VerifyingKey,
+    Envelope, KeyId, STATEMENT_PAYLOAD_TYPE, STATEMENT_TYPE, Statement, VerifiedPayload, VerifyingKey,
+    root::{Role, Root},
 };
 use cofferdam_types::{Sha256, SiteName};
 
@@ -93,15 +94,15 @@ fn by_root(medium: &Medium, root: &Root, envelope: &Envelope) -> Result<Rooted, 
         return Err(Refusal::too_large(format!("it has more than {MAX_ROOTS} root documents")));
     }
     let (mut current, mut roots) = (root.clone(), Vec::new());
-    for version in versions.into_iter().filter(|v| *v > root.version) {
+    for version in versions.into_iter().filter(|v| u64::from(*v) > root.version) {
         let file = name::root(version);
         let json = small(medium, &file)?;
-        let next = Envelope::from_json(&json).and_then(|e| cofferdam_trust::rotate(&current, &e));
+        let next = Envelope::from_json(&json).and_then(|e| Root::rotate(&current, &e));
         current = next.map_err(|e| from_error(&e, &file))?;
         roots.push((current.clone(), json));
     }
-    let verified = current.verify_roles(envelope, &[Role::Collector, Role::Releaser]);
-    Ok((verified.map_err(|e| from_error(&e, HEADER))?, roots))
+    let verified = current.verify_roles(envelope, STATEMENT_PAYLOAD_TYPE, &[Role::Collector, Role::Releaser]);
+    Ok((verified.map_err(|e| from_error(&e, HEADER))?.payload, roots))
 }
 
 fn small(medium: &Medium, name: &str) -> Result<Vec<u8>, Refusal> {
@@ -212,13 +213,13 @@ fn check_files(header: &Header) -> Result<(), Refusal> {
     }
     if let Some(geometry) = &header.parity {
         let data = manifest.size.saturating_add(payload.size);
-        geometry.check().map_err(|e| Refusal::invalid("bad-header", e.to_string()).at(HEADER))?;
+        let layout = geometry.check().map_err(|e| from_error(&e, HEADER))?;
         if geometry.data_len != data {
             return bad("its parity is over other bytes");
         }
-        let checks = files.next().filter(|f| f.name == name::CHECKS && f.size == geometry.checks_len());
+        let checks = files.next().filter(|f| f.name == name::CHECKS && f.size == layout.checks_len());
         let mut parity = |n: u32| {
-            let bytes = geometry.parity_len();
+            let bytes = layout.parity_len();
             let before = u64::from(n - 1) * payload.volume_size;
             let size = payload.volume_size.min(bytes - before);
             files.next().is_some_and(|f| f.name == name::parity(n) && f.size == size)
