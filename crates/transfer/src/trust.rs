@@ -71,7 +71,9 @@ pub fn read_header(medium: &Medium, trust: &Trust) -> Result<Believed, Refusal> 
     if let Some(site) = trust.this_site.as_ref().filter(|site| !header.destinations.contains(site)) {
         let names: Vec<_> = header.destinations.iter().map(ToString::to_string).collect();
         let text = format!("it is for {}, not for {site}", names.join(", "));
-        return Err(Refusal::failed("other-destination", text).at(HEADER).hint("carry it to the site it is for"));
+        return Err(Refusal::failed("other-destination", text)
+            .at(HEADER)
+            .hint("carry it to the site it is for"));
     }
     check(&header, &medium.name)?;
     Ok(Believed { header, header_sha256: Sha256::of(&verified.payload), signers: verified.signers, roots })
@@ -157,7 +159,9 @@ fn check(header: &Header, folder: &str) -> Result<(), Refusal> {
     }
     if header.folder_name() != folder {
         let text = format!("the folder is named {folder}; the header belongs to {}", header.folder_name());
-        return Err(Refusal::failed("wrong-folder", text).at(HEADER).hint("give the folder its own name back"));
+        return Err(Refusal::failed("wrong-folder", text)
+            .at(HEADER)
+            .hint("give the folder its own name back"));
     }
     let sealed = header.suite == Suite::Sealed;
     let ascending = header.recipients.windows(2).all(|pair| pair[0] < pair[1]);
@@ -187,7 +191,8 @@ fn check_files(header: &Header) -> Result<(), Refusal> {
     let mut expect = |name: &str, size: Option<u64>| {
         files.next().filter(|f| f.name == name && size.is_none_or(|size| size == f.size)).cloned()
     };
-    let wrong = "its list of files is not README.txt, root documents, the manifest, volumes, checks and parity";
+    let wrong =
+        "its list of files is not README.txt, root documents, the manifest, volumes, checks and parity";
     let Some(readme) = expect(README, None) else { return bad(wrong) };
     let roots: Vec<u32> = header
         .files
