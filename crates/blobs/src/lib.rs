@@ -17,11 +17,12 @@
 //! lose a name that nobody was told about. A row that names a blob is written after 4.
 
 pub mod conformance;
+mod batch;
 mod hash;
 mod local;
 mod verify;
 
-use std::{fs::File, ops::Range, pin::Pin};
+use std::{fs::File, io::Read, ops::Range, pin::Pin};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -76,4 +77,25 @@ pub trait Blobs: Send + Sync + 'static {
 
     /// At most `limit` digests greater than `after`, in order.
     async fn list(&self, after: Option<Sha256>, limit: usize) -> Result<Vec<Sha256>>;
+
+    /// Starts to store many blobs that become durable together. For threads that may block.
+    ///
+    /// # Errors
+    /// `Internal` when the storage fails.
+    fn batch(&self) -> Result<Box<dyn Batch>>;
+}
+
+/// Blobs on their way in. What was not committed when it is dropped was never there.
+pub trait Batch: Send {
+    /// Takes a blob of which digest and size are known. It is neither durable nor visible yet.
+    ///
+    /// # Errors
+    /// `VerificationFailed` (`blob-mismatch`) when the bytes are others, `NoSpace`, the reader's own error.
+    fn put(&mut self, sha256: &Sha256, size: u64, bytes: &mut dyn Read) -> Result<Digests>;
+
+    /// Makes everything taken so far durable, then visible.
+    ///
+    /// # Errors
+    /// `NoSpace`, `Internal`. Blobs of the batch may be visible then; those that are, are whole.
+    fn commit(&mut self) -> Result<()>;
 }

@@ -18,7 +18,7 @@ use cofferdam_types::{Digests, Error, ErrorKind, Result, Sha256, Sha256Hasher};
 use futures::StreamExt as _;
 use tokio::{sync::mpsc, task::spawn_blocking};
 
-use crate::{Blobs, ByteStream, MultiHasher, verify::verified};
+use crate::{Batch, Blobs, ByteStream, MultiHasher, batch::LocalBatch, verify::verified};
 
 /// Chunks between the network and the disk: enough to keep both busy, small enough to forget.
 const CHUNK: usize = 256 * 1024;
@@ -48,7 +48,11 @@ impl LocalBlobs {
         Ok(Self { root: Arc::new(root.to_owned()), next: Arc::default() })
     }
 
-    fn path(&self, sha256: &Sha256) -> PathBuf {
+    pub(crate) fn temporary(&self) -> Result<Temporary> {
+        Temporary::create(&self.root, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn path(&self, sha256: &Sha256) -> PathBuf {
         let hex = sha256.to_hex();
         self.root.join("sha256").join(&hex[..2]).join(&hex[2..])
     }
@@ -62,7 +66,7 @@ impl LocalBlobs {
 
     /// Step 1 to 4 for chunks that arrive over a channel. Runs in a blocking task.
     fn write(&self, mut chunks: mpsc::Receiver<Result<Bytes>>, limit: u64) -> Result<Digests> {
-        let mut temporary = Temporary::create(&self.root, self.next.fetch_add(1, Ordering::Relaxed))?;
+        let mut temporary = self.temporary()?;
         let mut hasher = MultiHasher::default();
         let mut whole = false;
         while let Some(chunk) = chunks.blocking_recv() {
@@ -129,9 +133,9 @@ impl LocalBlobs {
 }
 
 /// A file in `tmp/` that is gone when it is dropped, unless it was renamed.
-struct Temporary {
-    file: File,
-    path: PathBuf,
+pub(crate) struct Temporary {
+    pub(crate) file: File,
+    pub(crate) path: PathBuf,
 }
 
 impl Temporary {
@@ -154,7 +158,7 @@ impl Drop for Temporary {
     }
 }
 
-fn sync_folder(folder: &Path) -> Result<()> {
+pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
     File::open(folder).and_then(|f| f.sync_all()).map_err(|e| Error::io("making a folder durable", e))
 }
 
@@ -278,5 +282,9 @@ impl Blobs for LocalBlobs {
     async fn list(&self, after: Option<Sha256>, limit: usize) -> Result<Vec<Sha256>> {
         let this = self.clone();
         blocking(move || this.list_blocking(after, limit)).await
+    }
+
+    fn batch(&self) -> Result<Box<dyn Batch>> {
+        Ok(Box::new(LocalBatch::new(self.clone())))
     }
 }

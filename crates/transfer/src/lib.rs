@@ -31,6 +31,7 @@ mod patch;
 mod press;
 mod read;
 mod readme;
+pub mod receipt;
 mod recipe;
 mod refusal;
 mod repair;
