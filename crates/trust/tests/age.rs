@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use cofferdam_trust::age::{OpenReader, Sealer, SealingKey, open, seal};
+use cofferdam_trust::age::{OpenReader, Sealer, SealingKey, open, open_into, seal};
 
 fn run(program: &str, args: &[&str], dir: &Path) -> Option<bool> {
     let mut command = Command::new(program);
@@ -103,6 +103,10 @@ fn how_fast_a_pack_is_sealed_and_opened() {
         writer.finish().unwrap();
     });
     measure("open", &mut || drop(open(&sealed, &key).unwrap()));
+    measure("open_into, memory used before", &mut || {
+        reused.clear();
+        open_into(&sealed, &key, &mut reused).unwrap();
+    });
     measure("OpenReader", &mut || {
         let mut reader = OpenReader::new(sealed.as_slice(), &key).unwrap();
         assert_eq!(std::io::copy(&mut reader, &mut std::io::sink()).unwrap(), plain.len() as u64);

@@ -81,29 +81,38 @@ impl ChunkKey {
         Err(damaged(&format!("chunk {counter} does not authenticate; it was changed, or cut short there")))
     }
 
-    /// Seals a whole payload into a buffer of exactly its sealed length.
-    pub(super) fn seal_all(&self, mut plain: &[u8], sealed: &mut [u8]) -> Result<()> {
+    /// Seals a whole payload and appends it to `out`.
+    pub(super) fn seal_all(&self, mut plain: &[u8], out: &mut Vec<u8>) -> Result<()> {
         let count = chunk_count(plain.len() as u64);
-        for (counter, chunk) in (0..count).zip(sealed.chunks_mut(SEALED_CHUNK_LEN)) {
+        for counter in 0..count {
             let (now, rest) = plain.split_at(plain.len().min(CHUNK_LEN));
-            self.seal(counter, counter + 1 == count, now, chunk)?;
+            let at = out.len();
+            // Chunk by chunk, so that what is zeroed is still in the cache when it is sealed over.
+            out.resize(at + now.len() + TAG_LEN, 0);
+            self.seal(counter, counter + 1 == count, now, out.get_mut(at..).unwrap_or_default())?;
             plain = rest;
         }
         Ok(())
     }
 
-    /// Opens a whole payload.
-    pub(super) fn open_all(&self, sealed: &[u8]) -> Result<Vec<u8>> {
+    /// Opens a whole payload and appends it to `out`.
+    pub(super) fn open_all(&self, sealed: &[u8], out: &mut Vec<u8>) -> Result<()> {
         let count = sealed.len().div_ceil(SEALED_CHUNK_LEN);
-        let plain_len = sealed.len().checked_sub(count * TAG_LEN).filter(|_| count > 0);
-        let mut plain = vec![0; plain_len.ok_or_else(|| truncated("its last chunk is not whole"))?];
-        let mut room = plain.as_mut_slice();
-        for (number, chunk) in sealed.chunks(SEALED_CHUNK_LEN).enumerate() {
-            let (now, rest) = room.split_at_mut(room.len().min(chunk.len().saturating_sub(TAG_LEN)));
-            self.open_chunk(number as u64, number + 1 == count, chunk, now)?;
-            room = rest;
+        if count == 0 {
+            return Err(truncated("its last chunk is not whole"));
         }
-        Ok(plain)
+        out.reserve(sealed.len().saturating_sub(count * TAG_LEN));
+        for (number, chunk) in sealed.chunks(SEALED_CHUNK_LEN).enumerate() {
+            let at = out.len();
+            out.resize(at + chunk.len().saturating_sub(TAG_LEN), 0);
+            self.open_chunk(
+                number as u64,
+                number + 1 == count,
+                chunk,
+                out.get_mut(at..).unwrap_or_default(),
+            )?;
+        }
+        Ok(())
     }
 }
 

@@ -37,6 +37,11 @@ fn code<T>(result: Result<T>) -> &'static str {
 /// Opens both ways; they must agree on the verdict and on the bytes.
 fn open_both(sealed: &[u8], key: &SealingKey) -> Result<Vec<u8>> {
     let whole = open(sealed, key);
+    let mut appended = b"kept".to_vec();
+    match (open_into(sealed, key, &mut appended), &whole) {
+        (Ok(()), Ok(whole)) => assert_eq!(appended.strip_prefix(b"kept"), Some(whole.as_slice())),
+        (result, _) => assert!(result.is_err() && appended == b"kept"),
+    }
     let mut streamed = Vec::new();
     let read = OpenReader::new(Cursor::new(sealed), key).and_then(|mut reader| {
         reader.read_to_end(&mut streamed).map_err(|e| from_io("reading", e))?;
@@ -57,9 +62,7 @@ fn forged(stanzas: &str, plain: &[u8]) -> Vec<u8> {
     let mac = STANDARD_NO_PAD.encode(hmac::sign(&mac_key, covered.as_bytes()));
     let mut out = format!("{covered} {mac}\n").into_bytes();
     out.extend_from_slice(&[3; 16]);
-    let mut body = vec![0; plain.len() + TAG_LEN * payload::chunk_count(plain.len() as u64) as usize];
-    payload::payload_key(&[1; 16], &[3; 16]).unwrap().seal_all(plain, &mut body).unwrap();
-    out.extend_from_slice(&body);
+    payload::payload_key(&[1; 16], &[3; 16]).unwrap().seal_all(plain, &mut out).unwrap();
     out
 }
 
