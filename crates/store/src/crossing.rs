@@ -18,13 +18,13 @@ statements! {
     END_RECORDING = "UPDATE recording SET state = $2, ended = $3, exit_code = $4 WHERE id = $1";
     END_REHEARSAL = "UPDATE recording SET state = $2, rehearsed = $3, rehearsal_exit_code = $4, statement = $5 WHERE id = $1";
 
-    INSERT_TRANSFER = "INSERT INTO transfer (id, direction, stream, source, epoch, seq, header_sha256, digest, state, bytes, blobs, created, at, actor)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
-    TRANSFER = "SELECT id, direction, stream, source, epoch, seq, header_sha256, digest, state, bytes, blobs, created, at, actor, published
+    INSERT_TRANSFER = "INSERT INTO transfer (id, direction, stream, source, epoch, seq, header_sha256, digest, state, bytes, blobs, created, at, actor, suite, folder, outcome)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
+    TRANSFER = "SELECT id, direction, stream, source, epoch, seq, header_sha256, digest, state, bytes, blobs, created, at, actor, published, suite, folder, outcome
         FROM transfer WHERE id = $1";
-    TRANSFERS = "SELECT id, direction, stream, source, epoch, seq, header_sha256, digest, state, bytes, blobs, created, at, actor, published
+    TRANSFERS = "SELECT id, direction, stream, source, epoch, seq, header_sha256, digest, state, bytes, blobs, created, at, actor, published, suite, folder, outcome
         FROM transfer WHERE id < $1 ORDER BY id DESC LIMIT $2";
-    STREAM = "SELECT id, direction, stream, source, epoch, seq, header_sha256, digest, state, bytes, blobs, created, at, actor, published
+    STREAM = "SELECT id, direction, stream, source, epoch, seq, header_sha256, digest, state, bytes, blobs, created, at, actor, published, suite, folder, outcome
         FROM transfer WHERE direction = $1 AND stream = $2 ORDER BY epoch, seq";
     SET_STATE = "UPDATE transfer SET state = $2, published = $3 WHERE id = $1 AND state = $4";
     INSERT_ITEM = "INSERT INTO transfer_item (transfer_id, n, kind, repository, format, package, version, purl, size, value, verdict)
@@ -32,8 +32,6 @@ statements! {
     ITEMS = "SELECT n, kind, repository, format, package, version, purl, size, value, verdict FROM transfer_item
         WHERE transfer_id = $1 AND n >= $2 ORDER BY n LIMIT $3";
     INSERT_BLOB = "INSERT INTO transfer_blob (transfer_id, sha256, size) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
-    SENT_BEFORE = "SELECT 1 AS yes FROM transfer_blob b JOIN transfer t ON t.id = b.transfer_id
-        WHERE b.sha256 = $1 AND t.direction = 'sent' AND t.stream = $2 LIMIT 1";
     TRUST = "INSERT INTO trusted_key (site, key, added, actor) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
     TRUSTED = "SELECT site, key FROM trusted_key ORDER BY site, key";
 }
@@ -98,6 +96,12 @@ pub struct TransferRow {
     pub actor: String,
     /// When it was published.
     pub published: Option<Timestamp>,
+    /// How its bytes lie on the medium.
+    pub suite: String,
+    /// Where its folder was last seen from this site.
+    pub folder: String,
+    /// What the newest receipt says; empty when there is none.
+    pub outcome: String,
 }
 
 /// One thing in a transfer.
@@ -203,7 +207,10 @@ impl CrossingRows<'_> {
             t.blobs,
             t.created,
             t.at,
-            &t.actor
+            &t.actor,
+            &t.suite,
+            &t.folder,
+            &t.outcome
         ];
         self.0.execute(INSERT_TRANSFER, values).await?;
         Ok(TransferId(id))
@@ -263,11 +270,6 @@ impl CrossingRows<'_> {
         self.0.execute(INSERT_BLOB, args![id, sha256, size]).await.map(drop)
     }
 
-    /// Whether a blob went out in an earlier transfer of this stream.
-    pub async fn sent_before(&mut self, sha256: &Sha256, stream: &str) -> Result<bool> {
-        Ok(self.0.optional(SENT_BEFORE, args![sha256, stream]).await?.is_some())
-    }
-
     /// Believes a site's key.
     pub async fn trust(&mut self, site: &str, key: &str, actor: &str, now: Timestamp) -> Result<()> {
         self.0.execute(TRUST, args![site, key, now, actor]).await.map(drop)
@@ -313,6 +315,9 @@ fn transfer(row: &Row) -> Result<TransferRow> {
         at: row.time("at")?,
         actor: row.text("actor")?,
         published: row.opt_time("published")?,
+        suite: row.text("suite")?,
+        folder: row.text("folder")?,
+        outcome: row.text("outcome")?,
     })
 }
 

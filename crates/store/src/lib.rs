@@ -14,6 +14,7 @@
 
 mod access;
 mod audit;
+mod carry;
 mod crossing;
 mod db;
 pub mod dialect;
@@ -29,6 +30,7 @@ mod tx;
 
 pub use access::{AccessRows, ApprovalRow, PersonRow, TokenOwner, TokenRow, VoteRow};
 pub use audit::{AuditEntryRow, AuditRows};
+pub use carry::{CarryRows, MediumRow, ReceiptRow, WantRow};
 pub use crossing::{CrossingRows, RecordingRow, TransferItemRow, TransferRow};
 pub use db::Db;
 pub use forge::{
@@ -51,6 +53,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
     [
         access::STATEMENTS,
         audit::STATEMENTS,
+        carry::STATEMENTS,
         crossing::STATEMENTS,
         forge::STATEMENTS,
         registry::STATEMENTS,

@@ -13,6 +13,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0005_served", include_str!("../migrations/0005_served.sql")),
     ("0006_forge", include_str!("../migrations/0006_forge.sql")),
     ("0007_crossing", include_str!("../migrations/0007_crossing.sql")),
+    ("0008_carry", include_str!("../migrations/0008_carry.sql")),
 ];
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS migration (name TEXT PRIMARY KEY, sha256 TEXT NOT NULL)";

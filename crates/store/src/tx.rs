@@ -9,7 +9,7 @@ use sqlx::{
 };
 
 use crate::{
-    AccessRows, AuditRows, CrossingRows, ForgeRows, RegistryRows, ServedRows, Settings, Tasks,
+    AccessRows, AuditRows, CarryRows, CrossingRows, ForgeRows, RegistryRows, ServedRows, Settings, Tasks,
     dialect::Dialect,
     row::{Cell, Row, Value},
     sql::{args, statements},
@@ -120,6 +120,11 @@ impl Tx {
     /// Recordings, transfers, trusted keys.
     pub fn crossing(&mut self) -> CrossingRows<'_> {
         CrossingRows(self)
+    }
+
+    /// Other sites, receptions in progress, receipts, wants, media.
+    pub fn carry(&mut self) -> CarryRows<'_> {
+        CarryRows(self)
     }
 
     /// Projects, pipelines, jobs, runners.
