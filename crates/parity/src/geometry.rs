@@ -210,20 +210,20 @@ impl Layout {
         if own.is_empty() {
             return Ok(());
         }
-        // A short file must not read as a wrong parameter: its end is a loss like any other.
-        data.read_at(start, own).map_err(|e| if is_loss(&e) { e } else { named("data", start, &e) })
+        data.read_at(start, own).map_err(|error| named("data", start, &error))
     }
 
     /// Fills `buf`, whole slices, with the parity stream from slice `first` on.
     pub(crate) fn read_parity(&self, parity: &dyn ReadAt, first: u64, buf: &mut [u8]) -> io::Result<()> {
         let start = first * self.slice();
-        parity.read_at(start, buf).map_err(|e| if is_loss(&e) { e } else { named("parity", start, &e) })
+        parity.read_at(start, buf).map_err(|error| named("parity", start, &error))
     }
 }
 
-/// An error that says which stream failed where.
+/// An error that says which stream failed where, and still whether that is a loss.
 fn named(stream: &str, offset: u64, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("cannot read the {stream} stream at byte {offset}: {error}"))
+    let kind = if is_loss(error) { io::ErrorKind::InvalidData } else { error.kind() };
+    io::Error::new(kind, format!("cannot read the {stream} stream at byte {offset}: {error}"))
 }
 
 fn touching(bytes: Range<u64>, slice: u64, slices: u64) -> Range<u64> {
