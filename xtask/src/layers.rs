@@ -159,9 +159,13 @@ mod tests {
 
     #[test]
     fn knowledge_points_down_except_where_it_is_written() {
-        for (from, to) in
-            [("store", "types"), ("crossing", "registry"), ("crossing", "access"), ("http", "web")]
-        {
+        for (from, to) in [
+            ("store", "types"),
+            ("crossing", "registry"),
+            ("crossing", "access"),
+            ("transfer", "parity"),
+            ("http", "web"),
+        ] {
             assert!(may_know(from, to), "{from} {to}");
         }
         for (from, to) in [

@@ -13,7 +13,7 @@ use reed_solomon_simd::rate::{HighRateDecoder, RateDecoder};
 use crate::geometry::{Layout, MIN_SLICE};
 
 /// Memory of all buffers of all workers together, in bytes.
-const BUFFERS: usize = 64 << 20;
+const BUFFERS: usize = 72 << 20;
 /// Memory of one worker's decoder, in bytes.
 const DECODER: usize = 4 << 20;
 /// Columns that are transformed together: a chunk of them stays in the processor's cache.

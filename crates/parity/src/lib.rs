@@ -15,7 +15,7 @@
 //! damage; who can write to the medium can write checks and parity to match. What is rebuilt counts only once
 //! the caller has compared the SHA-256 of whole files with a signed list.
 //!
-//! Memory: buffers of at most 64 MiB in [`encode`] and [`repair`] together with 9 MiB of tables, for any length
+//! Memory: buffers of at most 72 MiB in [`encode`] and [`repair`] together with 9 MiB of tables, for any length
 //! of stream and any number of threads; a [`Damage`] takes one bit a slice.
 
 mod checks;

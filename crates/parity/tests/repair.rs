@@ -22,7 +22,7 @@ fn many_groups(groups: u64, rows: u64, parity: u32, cut: u64) -> Geometry {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_lost_piece_as_long_as_the_share_comes_back(
