@@ -16,8 +16,8 @@
 //! A crash before 3 leaves a file in `tmp/`, removed at the next start; a crash between 3 and 4 may
 //! lose a name that nobody was told about. A row that names a blob is written after 4.
 
-pub mod conformance;
 mod batch;
+pub mod conformance;
 mod hash;
 mod local;
 mod verify;

@@ -139,7 +139,13 @@ impl CarryRows<'_> {
     }
 
     /// Seals transfers for a site to this recipient.
-    pub async fn add_recipient(&mut self, site: &str, recipient: &str, actor: &str, now: Timestamp) -> Result<()> {
+    pub async fn add_recipient(
+        &mut self,
+        site: &str,
+        recipient: &str,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<()> {
         self.0.execute(ADD_RECIPIENT, args![site, recipient, now, actor]).await.map(drop)
     }
 

@@ -32,7 +32,6 @@ mod press;
 mod read;
 mod readme;
 pub mod receipt;
-mod recipe;
 mod refusal;
 mod repair;
 mod sequence;

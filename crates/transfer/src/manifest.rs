@@ -8,7 +8,7 @@ use std::{
     io::{BufRead, BufReader, Read},
 };
 
-use crate::recipe::Recipe;
+use cofferdam_delta::Recipe;
 use cofferdam_trust::Envelope;
 use cofferdam_types::{Sha256, Sha256Hasher};
 use serde::{Deserialize, Serialize};

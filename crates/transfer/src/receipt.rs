@@ -4,7 +4,9 @@
 //! A receipt also has a compact form of some ninety bytes, with the same authority, for a QR code or for words
 //! over a telephone.
 
-use cofferdam_trust::{Envelope, SigningKey, Statement, Subject, VerifyingKey, sign_statement, verify_statement};
+use cofferdam_trust::{
+    Envelope, SigningKey, Statement, Subject, VerifyingKey, sign_statement, verify_statement,
+};
 use cofferdam_types::{Error, ErrorKind, Result, Sha256, SiteName, Timestamp};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 

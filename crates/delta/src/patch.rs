@@ -1,0 +1,70 @@
+//! One zstd frame that refers to a prefix both sides have: what `zstd --patch-from` makes.
+//!
+//! Frames are decoded in one piece into a buffer of the declared size, so that no window that a
+//! hostile frame asks for is ever allocated.
+
+use cofferdam_types::{Error, Result};
+use zstd::zstd_safe::{CCtx, CParameter, DCtx};
+
+use crate::recipe::bad;
+
+/// Up to this many bytes of prefix and content, the strongest level is worth its time.
+const STRONG: usize = 48 << 20;
+const STRONG_LEVEL: i32 = 19;
+const QUICK_LEVEL: i32 = 12;
+/// From this many bytes on, matches far away are looked for as such.
+const FAR: usize = 8 << 20;
+
+/// Compresses `content` against `prefix`.
+pub(crate) fn encode(prefix: &[u8], content: &[u8]) -> Result<Vec<u8>> {
+    let total = prefix.len() + content.len();
+    let failed = |code| Error::internal("zstd cannot compress", zstd::zstd_safe::get_error_name(code));
+    let mut context = CCtx::create();
+    let level = if total <= STRONG { STRONG_LEVEL } else { QUICK_LEVEL };
+    let window = (usize::BITS - total.leading_zeros()).clamp(10, 27);
+    let far = total >= FAR;
+    for parameter in [
+        CParameter::CompressionLevel(level),
+        CParameter::WindowLog(window),
+        CParameter::EnableLongDistanceMatching(far),
+        CParameter::ContentSizeFlag(true),
+        CParameter::ChecksumFlag(false),
+    ] {
+        context.set_parameter(parameter).map_err(failed)?;
+    }
+    context.ref_prefix(prefix).map_err(failed)?;
+    let mut frame = Vec::with_capacity(zstd::zstd_safe::compress_bound(content.len()));
+    context.compress2(&mut frame, content).map_err(failed)?;
+    Ok(frame)
+}
+
+/// Decodes a frame that must give exactly `size` bytes.
+pub(crate) fn decode(prefix: &[u8], frame: &[u8], size: usize) -> Result<Vec<u8>> {
+    let mut context = DCtx::create();
+    let wrong = |_| bad("a compressed part is damaged or larger than it says");
+    context.ref_prefix(prefix).map_err(wrong)?;
+    let mut content = Vec::with_capacity(size);
+    let written = context.decompress(&mut content, frame).map_err(wrong)?;
+    if written != size || content.len() != size {
+        return Err(bad("a compressed part is smaller than it says"));
+    }
+    Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_needs_its_prefix_and_gives_exactly_its_size() {
+        let prefix: Vec<u8> = (0..200_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
+        let mut content = prefix.clone();
+        content[77_777] ^= 1;
+        let frame = encode(&prefix, &content).unwrap();
+        assert!(frame.len() < 200, "{}", frame.len());
+        assert!(decode(&prefix, &frame, content.len()).unwrap() == content);
+        for (prefix, size) in [(&prefix[..10], content.len()), (&prefix, 10), (&prefix, content.len() + 1)] {
+            assert_eq!(decode(prefix, &frame, size).unwrap_err().code(), "recipe-bad");
+        }
+    }
+}
