@@ -61,21 +61,62 @@ pub enum Command {
     },
     /// Write a transfer onto a medium.
     Pack(PackArgs),
-    /// Verify a transfer folder, with nothing but public keys.
-    Verify {
+    /// Add a releasing officer's signature to a packed transfer (on the machine that has it).
+    Release {
         /// The transfer's folder.
         folder: PathBuf,
+        /// The officer's key file; made with `cofferdam key new`.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+    },
+    /// Show what is in a transfer's header, believing nobody.
+    Inspect {
+        /// The transfer's folder.
+        folder: PathBuf,
+    },
+    /// Verify a transfer, with nothing but public keys.
+    Verify {
+        /// The transfer's folder; several when it lies on several media.
+        #[arg(required = true)]
+        folders: Vec<PathBuf>,
         /// A trusted key, as `cofferdam key show` prints it; may be repeated.
         #[arg(long = "key", value_name = "KEY", required = true)]
         keys: Vec<String>,
+        /// How many of the keys must have signed.
+        #[arg(long, default_value_t = 1, value_name = "N")]
+        threshold: usize,
         /// The name of the site that the transfer must be for.
         #[arg(long = "for", value_name = "SITE")]
-        destination: String,
+        destination: Option<String>,
     },
     /// Receive a transfer into quarantine and ask for its approval (isolated site).
     Receive {
-        /// The transfer's folder, as the site's machine sees it.
-        folder: PathBuf,
+        /// The transfer's folder, as the site's machine sees it; several when it lies on several media.
+        #[arg(required = true)]
+        folders: Vec<PathBuf>,
+        /// Take a transfer that is no longer fresh, for this reason.
+        #[arg(long, value_name = "REASON")]
+        accept_expired: Option<String>,
+    },
+    /// Mend a damaged transfer: from its parity, by a request to the sender, or by an answer to one.
+    Repair(RepairArgs),
+    /// Receipts: sign what became of a received transfer, or take one that came back.
+    Receipt {
+        /// What to do.
+        #[command(subcommand)]
+        action: ReceiptAction,
+    },
+    /// What is wanted and not here.
+    Want {
+        /// What to do.
+        #[command(subcommand)]
+        action: WantAction,
+    },
+    /// Streams from which nothing is taken until people have found out why.
+    Stream {
+        /// What to do.
+        #[command(subcommand)]
+        action: StreamAction,
     },
     /// List transfers, or show one.
     Transfers {
@@ -217,20 +258,135 @@ pub struct RecordArgs {
 /// `pack`.
 #[derive(Debug, Args)]
 pub struct PackArgs {
-    /// The site that the transfer is for.
-    #[arg(long)]
-    pub to: String,
+    /// The site that the transfer is for; may be repeated for one medium to several sites.
+    #[arg(long, required = true)]
+    pub to: Vec<String>,
     /// A rehearsed recording that travels; may be repeated.
     #[arg(long = "recording", value_name = "NAME")]
     pub recordings: Vec<String>,
     /// A git project that travels, `<group>/<name>`; may be repeated.
     #[arg(long = "project", value_name = "PATH")]
     pub projects: Vec<String>,
-    /// Send everything again, even what earlier transfers carried.
+    /// Send everything again, even what the receiver has proved to hold.
     #[arg(long)]
     pub full: bool,
+    /// Build on what was sent although no receipt came back: for doors that let nothing out.
+    #[arg(long)]
+    pub assume_received: bool,
+    /// `sealed` (encrypted), `inspectable` (flat files), or the file of an inspectable door's profile.
+    #[arg(long, default_value = "sealed", value_name = "DOOR")]
+    pub door: String,
+    /// What it is written on: dvd, dvd-dl, bd25, fat32, or a size such as 700MB; a volume never is larger.
+    #[arg(long, value_name = "MEDIUM")]
+    pub media: Option<String>,
+    /// Parity in per cent of the payload.
+    #[arg(long, default_value_t = 5.0, value_name = "PERCENT")]
+    pub parity: f64,
+    /// How far below whole files deltas go: none, copy, prefix or deflate.
+    #[arg(long, default_value = "deflate", value_name = "LEVEL")]
+    pub delta: String,
+    /// Begin a new epoch of the stream, after a rotation of the root.
+    #[arg(long)]
+    pub new_epoch: bool,
+    /// Only say what would be written.
+    #[arg(long)]
+    pub dry_run: bool,
     /// The medium: an existing folder.
     pub into: PathBuf,
+}
+
+/// `repair`.
+#[derive(Debug, Args)]
+pub struct RepairArgs {
+    /// The transfer's folders; none with --answer.
+    pub folders: Vec<PathBuf>,
+    /// Mend from parity into this folder, without a site; then receive both folders.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["request", "answer"])]
+    pub into: Option<PathBuf>,
+    /// The sender's key, with --into; may be repeated.
+    #[arg(long = "key", value_name = "KEY")]
+    pub keys: Vec<String>,
+    /// Write a signed request for what is lost into this file (isolated site).
+    #[arg(long, value_name = "FILE", conflicts_with = "answer")]
+    pub request: Option<PathBuf>,
+    /// Answer the request in this file (connected site).
+    #[arg(long, value_name = "FILE", requires = "medium")]
+    pub answer: Option<PathBuf>,
+    /// Where to write the answer.
+    #[arg(long, value_name = "DIR")]
+    pub medium: Option<PathBuf>,
+    /// The sender's copy of the transfer, when it is no longer where it was packed.
+    #[arg(long, value_name = "DIR")]
+    pub from: Option<PathBuf>,
+}
+
+/// `receipt`.
+#[derive(Debug, Subcommand)]
+pub enum ReceiptAction {
+    /// Sign what became of a received transfer; prints the receipt's words, writes it into a file.
+    Give {
+        /// The transfer's number.
+        id: i64,
+        /// How much it tells, 0 to 3; never more than the site's policy.
+        #[arg(long, value_name = "N")]
+        level: Option<u8>,
+        /// Write the signed statement here.
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Write a printable page with a QR code here.
+        #[arg(long, value_name = "FILE")]
+        page: Option<PathBuf>,
+    },
+    /// Take a receipt from a file, or its words from standard input.
+    Take {
+        /// The signed statement, or a text file of its words.
+        file: Option<PathBuf>,
+    },
+}
+
+/// `want`.
+#[derive(Debug, Subcommand)]
+pub enum WantAction {
+    /// Note that a package is wanted.
+    Add {
+        /// Package format.
+        format: String,
+        /// Package.
+        package: String,
+        /// Version; any without it.
+        #[arg(default_value = "")]
+        version: String,
+        /// Why.
+        #[arg(long, default_value = "")]
+        note: String,
+    },
+    /// List what is wanted, and where it stands.
+    List,
+    /// Write the open wants as a signed request (isolated site).
+    Request {
+        /// The file to write.
+        file: PathBuf,
+    },
+    /// Take another site's request in (connected site).
+    Take {
+        /// The request.
+        file: PathBuf,
+    },
+}
+
+/// `stream`.
+#[derive(Debug, Subcommand)]
+pub enum StreamAction {
+    /// List frozen streams, and why.
+    List,
+    /// Take from a stream again.
+    Thaw {
+        /// The stream.
+        stream: String,
+        /// What was found out.
+        #[arg(long)]
+        reason: String,
+    },
 }
 
 /// `approve` and `reject`.
@@ -362,6 +518,63 @@ pub enum KeyAction {
         /// Its key.
         key: String,
     },
+    /// Seal transfers for another site to this key of it.
+    Recipient {
+        /// The other site's name.
+        #[arg(value_name = "SITE")]
+        receiver: String,
+        /// Its recipient, `age1…`, as `cofferdam key show` prints it there.
+        recipient: String,
+    },
+    /// Make a key file for a person, such as a releasing officer or a holder of the root.
+    New {
+        /// The file to write.
+        file: PathBuf,
+    },
+    /// Make a root document: whose signatures count, and how many.
+    Root(RootArgs),
+    /// Add a root holder's signature to a root document.
+    SignRoot {
+        /// The root document.
+        file: PathBuf,
+        /// The holder's key file.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+    },
+    /// Believe another site's root document, or the next one of it (and, by its own name, this site's).
+    TrustRoot {
+        /// The site that it speaks for.
+        #[arg(value_name = "SITE")]
+        sender: String,
+        /// The root document.
+        file: PathBuf,
+        /// Its fingerprint, read aloud by whoever made it; needed for the first one.
+        #[arg(long, value_name = "SHA256")]
+        fingerprint: Option<String>,
+    },
+}
+
+/// `key root`.
+#[derive(Debug, Args)]
+pub struct RootArgs {
+    /// The file to write.
+    pub file: PathBuf,
+    /// The document that it follows; the new one has the next version.
+    #[arg(long, value_name = "FILE")]
+    pub after: Option<PathBuf>,
+    /// `ROLE=PERSON:KEY` with a public key; may be repeated. Roles: root, collector, releaser, receiver,
+    /// approver, guard.
+    #[arg(long = "holder", value_name = "ROLE=PERSON:KEY", required = true)]
+    pub holders: Vec<String>,
+    /// `ROLE=N`: how many of a role must sign; 1 without it.
+    #[arg(long = "threshold", value_name = "ROLE=N")]
+    pub thresholds: Vec<String>,
+    /// Every role's signature must come from another person.
+    #[arg(long)]
+    pub distinct_persons: bool,
+    /// How many days it is good for.
+    #[arg(long, default_value_t = 365)]
+    pub days: u64,
 }
 
 /// `user`.

@@ -29,6 +29,9 @@ pub struct Config {
     /// The built-in runner.
     #[serde(default)]
     pub runner: RunnerConfig,
+    /// What receipts may tell.
+    #[serde(default)]
+    pub receipts: ReceiptsConfig,
     /// Upstreams by format, instead of those of the person's own client configuration.
     #[serde(default)]
     pub upstream: BTreeMap<String, UpstreamConfig>,
@@ -83,6 +86,21 @@ impl Default for RunnerConfig {
     }
 }
 
+/// What receipts may tell the other side.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReceiptsConfig {
+    /// 0: what became of the transfer. 1: and how many blobs are held, and files that could not be read.
+    /// 2: and what was refused, with the reason. 3: and every digest that is held.
+    pub level: u8,
+}
+
+impl Default for ReceiptsConfig {
+    fn default() -> Self {
+        Self { level: 1 }
+    }
+}
+
 /// An upstream given by hand.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -101,6 +119,7 @@ pub const OVERRIDES: &[(&str, &str)] = &[
     ("COFFERDAM_ACCESS_ANONYMOUS_READ", "access.anonymous_read"),
     ("COFFERDAM_RUNNER_ENABLED", "runner.enabled"),
     ("COFFERDAM_RUNNER_CONCURRENCY", "runner.concurrency"),
+    ("COFFERDAM_RECEIPTS_LEVEL", "receipts.level"),
 ];
 
 impl Config {
@@ -174,6 +193,10 @@ pub fn template(name: &SiteName, role: Role, listen: SocketAddr) -> String {
          listen = \"{listen}\"\n\
          # The address as clients see it. Put TLS in front of it for other machines.\n\
          public_url = \"http://{listen}\"\n\
+         \n\
+         # How much a receipt tells the other side: 0 what became of a transfer, 1 and how many blobs are\n\
+         # held, 2 and what was refused and why, 3 and every digest that is held.\n\
+         receipts = {{ level = 1 }}\n\
          \n\
          [database]\n\
          # Empty: SQLite in this folder. Else a PostgreSQL address.\n\

@@ -3,6 +3,9 @@
 //! ```text
 //! cofferdam.toml   configuration
 //! keys/site.key    the site's signing key (0600; never leaves)
+//! keys/site.age    the site's key for what is sealed to it (0600; never leaves; `age -i` reads it)
+//! ledger           every transfer that was taken in, one a line
+//! staging/         transfers that are being received; empty when nothing is
 //! site.db          the database, when it is SQLite
 //! blobs/           bytes by digest
 //! git/             repositories by project number
@@ -11,7 +14,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cofferdam_trust::SigningKey;
+use cofferdam_trust::{SigningKey, age::SealingKey};
 use cofferdam_types::{Error, Result};
 
 use crate::config::Config;
@@ -68,6 +71,32 @@ impl Home {
     /// `Invalid` or `Internal` when it cannot be read.
     pub fn key(&self) -> Result<SigningKey> {
         SigningKey::read(&self.key_file())
+    }
+
+    /// The file of the key for what is sealed to this site.
+    pub fn sealing_file(&self) -> PathBuf {
+        self.0.join("keys/site.age")
+    }
+
+    /// The key for what is sealed to this site; made where a site of an earlier version has none.
+    ///
+    /// # Errors
+    /// `Invalid` or `Internal` when it cannot be read or made.
+    pub fn sealing_key(&self) -> Result<SealingKey> {
+        if !self.sealing_file().exists() {
+            SealingKey::generate()?.write_new(&self.sealing_file())?;
+        }
+        SealingKey::read(&self.sealing_file())
+    }
+
+    /// The ledger of transfers.
+    pub fn ledger(&self) -> PathBuf {
+        self.0.join("ledger")
+    }
+
+    /// The folder of receptions in progress.
+    pub fn staging(&self) -> PathBuf {
+        self.0.join("staging")
     }
 
     /// The SQLite file.

@@ -97,6 +97,10 @@ pub async fn open(home: &Home, config: &Config) -> Result<Opened> {
         projects: Arc::new(ForgeProjects(forge.clone())),
         git,
         key: Arc::clone(&key),
+        sealing: home.sealing_key()?,
+        staging: home.staging(),
+        ledger: home.ledger(),
+        receipt_level: config.receipts.level,
         tool: concat!("cofferdam ", env!("CARGO_PKG_VERSION")).to_owned(),
     });
     let site = Site::new(SiteState {

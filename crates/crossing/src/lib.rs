@@ -4,8 +4,11 @@
 //! |---|---|---|
 //! | `record` | collect | a build's recording and rehearsal, and the signed statement of it |
 //! | `collection` | collect | what a recording was given, as a list with a digest |
-//! | `pack` | carry | writes the transfer: what the other side lacks |
-//! | `receive` | admit | verifies, quarantines, re-inspects every byte; nothing is visible yet |
+//! | `pack`, `delta` | carry | writes the transfer: what the other side has not proved to hold |
+//! | `receive`, `ingest`, `rebuild` | admit | verifies, quarantines, re-inspects every byte; nothing is visible yet |
+//! | `sites` | both | whom this site believes, for whom it seals, what it saw of each stream |
+//! | `receipts` | both | receipts, repair requests and wants, given and taken |
+//! | `meter` | both | how far long work has come |
 //! | `publish` | admit | two people, then one switch |
 //! | `difference` | admit | what a transfer would change, before anybody approves |
 //!
@@ -16,33 +19,45 @@
 //! medium it reads, or know a package format.
 
 mod collection;
+mod delta;
 mod difference;
+mod ingest;
+mod meter;
 mod pack;
 mod projects;
 mod publish;
+mod rebuild;
+mod receipts;
 mod receive;
 mod record;
+mod sites;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use cofferdam_access::Access;
 use cofferdam_git::GitService;
 use cofferdam_registry::Registry;
 use cofferdam_store::{Db, TransferRow};
-use cofferdam_trust::SigningKey;
+use cofferdam_trust::{
+    SigningKey,
+    age::{Recipient, SealingKey},
+};
 use cofferdam_types::{Clock, Error, Result, SiteName, TransferId};
 
 pub use collection::{CollectedFile, Collection, CollectionItem, Missing};
+pub use delta::DeltaLevel;
 pub use difference::{Difference, DifferenceLine};
-pub use pack::{PackRequest, Packed};
+pub use meter::{Board, Meter, Stand};
+pub use pack::{DoorChoice, PackRequest, Packed};
 pub use projects::Projects;
 pub use publish::{Published, SUBJECT_KIND};
-pub use receive::{Progress, Received};
+pub use receipts::{Answered, GivenReceipt, TakenReceipt};
+pub use receive::{Progress, ReceiveRequest, Received};
 pub use record::{RECORDING_PREDICATE, Rehearsed, StartedRecording};
 
 /// The crossing of a site. Cheap to clone.
 #[derive(Clone)]
-pub struct Crossing(Arc<CrossingParts>);
+pub struct Crossing(Arc<CrossingParts>, Board);
 
 /// What a crossing is made of.
 pub struct CrossingParts {
@@ -58,6 +73,14 @@ pub struct CrossingParts {
     pub projects: Arc<dyn Projects>,
     /// The site's key: it signs transfers and statements.
     pub key: Arc<SigningKey>,
+    /// The site's key for what is sealed to it.
+    pub sealing: SealingKey,
+    /// A folder for receptions in progress.
+    pub staging: PathBuf,
+    /// The file that remembers every transfer that was taken in, beside the database.
+    pub ledger: PathBuf,
+    /// How much a receipt may tell, 0 to 3: the site's policy.
+    pub receipt_level: u8,
     /// Name and version of this program, for headers.
     pub tool: String,
 }
@@ -66,7 +89,19 @@ impl Crossing {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: CrossingParts) -> Self {
-        Self(Arc::new(parts))
+        Self(Arc::new(parts), Board::default())
+    }
+
+    /// How far long work has come.
+    #[must_use]
+    pub fn board(&self) -> &Board {
+        &self.1
+    }
+
+    /// What others seal to, to reach this site.
+    #[must_use]
+    pub fn recipient(&self) -> Recipient {
+        self.0.sealing.recipient()
     }
 
     fn db(&self) -> &Db {
@@ -84,24 +119,6 @@ impl Crossing {
     pub async fn transfer(&self, id: TransferId) -> Result<TransferRow> {
         let found = self.db().read().await?.crossing().transfer(id).await?;
         found.ok_or_else(|| Error::not_found(format!("there is no transfer {id} at this site")))
-    }
-
-    /// Believes transfers that are signed with `key` when they say that they come from `site`.
-    ///
-    /// # Errors
-    /// `Internal` when the database fails.
-    pub async fn trust_key(
-        &self,
-        site: &SiteName,
-        key: &cofferdam_trust::VerifyingKey,
-        actor: &str,
-    ) -> Result<()> {
-        let now = self.clock().now();
-        let mut tx = self.db().write().await?;
-        tx.crossing().trust(site.as_str(), &key.to_string(), actor, now).await?;
-        let detail = serde_json::json!({ "key": key.to_string(), "key_id": key.id().to_string() });
-        log(&mut tx, actor, "key.trust", &format!("site:{site}"), detail, now).await?;
-        tx.commit().await
     }
 }
 

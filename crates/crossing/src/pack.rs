@@ -1,4 +1,6 @@
 //! Writing a transfer: what the other side lacks, and nothing else.
+//!
+//! The base is what the receiver has *proved* to hold, by receipts; what was only sent may have been lost.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,11 +11,18 @@ use std::{
 use cofferdam_format_kit::{Draft, DraftFile, FileRef, ReleaseState, View as _};
 use cofferdam_git::Oid;
 use cofferdam_store::{RepositoryRow, TransferItemRow, TransferRow};
-use cofferdam_transfer::{HeaderDraft, Record, Summary, Writer, stream_name};
+use cofferdam_transfer::{
+    DEFAULT_VOLUME_BYTES, Door, HeaderDraft, Profile, Record, Sealed, Summary, Writer, Writing, stream_name,
+};
 use cofferdam_types::{Error, PackageUrl, RecordingId, Result, Sha256, SiteName, TransferId};
 use serde_json::json;
 
-use crate::{Crossing, collection::CollectionItem, log};
+use crate::{
+    Crossing, Meter,
+    collection::CollectionItem,
+    delta::{Delta, DeltaLevel},
+    log,
+};
 
 /// A transfer is fresh for this long.
 const FRESH: Duration = Duration::from_secs(90 * 24 * 3600);
@@ -21,37 +30,77 @@ const FRESH: Duration = Duration::from_secs(90 * 24 * 3600);
 /// What is to be packed.
 #[derive(Clone, Debug)]
 pub struct PackRequest {
-    /// The site that it is for.
-    pub destination: SiteName,
+    /// The sites that it is for.
+    pub destinations: Vec<SiteName>,
     /// Recordings whose collections travel.
     pub recordings: Vec<RecordingId>,
     /// Git projects that travel, by path.
     pub projects: Vec<String>,
     /// The folder (the medium) into which the transfer's folder is written.
     pub into: PathBuf,
-    /// Send everything again, even what earlier transfers carried.
+    /// Send everything again, even what the receiver holds.
     pub full: bool,
+    /// Build on what was sent, although no receipt proves that it arrived: for one-way doors.
+    pub assume_received: bool,
+    /// How it must look for the door.
+    pub door: DoorChoice,
+    /// How far below whole blobs deltas go.
+    pub delta: DeltaLevel,
+    /// Begin a new epoch: after a rotation of the root.
+    pub new_epoch: bool,
+    /// Only say what would be written.
+    pub dry_run: bool,
+}
+
+/// The door of a destination.
+#[derive(Clone, Debug)]
+pub enum DoorChoice {
+    /// Encrypted to the destinations' keys, in volumes of this many bytes, with parity in thousandths.
+    Sealed {
+        /// Bytes of a volume.
+        volume_size: u64,
+        /// Thousandths of parity.
+        parity_permille: u32,
+    },
+    /// Flat files within a profile.
+    Inspectable(Profile),
+}
+
+impl Default for DoorChoice {
+    fn default() -> Self {
+        Self::Sealed { volume_size: DEFAULT_VOLUME_BYTES, parity_permille: 50 }
+    }
 }
 
 /// A written transfer.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Packed {
-    /// Its number at this site.
+    /// Its number at this site; 0 for a dry run.
     pub id: TransferId,
     /// The folder.
     pub path: PathBuf,
     /// Its identity.
     pub header_sha256: Sha256,
+    /// How its bytes lie on the medium.
+    pub suite: String,
+    /// Volumes, and parity volumes.
+    pub volumes: (u32, u32),
     /// Bytes of all its files.
     pub bytes: u64,
     /// Blobs that it carries.
     pub blobs: u64,
     /// Bytes of those blobs before packing.
     pub blob_bytes: u64,
-    /// Blobs that the other side has from earlier transfers.
+    /// Blobs that the other side holds.
     pub held: u64,
     /// Bytes that did not have to travel again.
     pub held_bytes: u64,
+    /// Blobs that travel as a recipe.
+    pub deltas: u64,
+    /// Bytes of those blobs, and of what travels for them.
+    pub delta_bytes: (u64, u64),
+    /// The recipient's receipt that the base was computed from.
+    pub receipt: Option<Sha256>,
     /// Releases described.
     pub releases: usize,
 }
@@ -64,6 +113,9 @@ struct Plan {
     git: Vec<GitPart>,
     blobs: BTreeMap<Sha256, u64>,
     held: BTreeMap<Sha256, u64>,
+    names: BTreeMap<Sha256, String>,
+    deltas: Vec<Delta>,
+    receipt: Option<Sha256>,
 }
 
 struct GitPart {
@@ -77,24 +129,42 @@ impl Crossing {
     ///
     /// # Errors
     /// `NotFound` for an unknown recording or project; `Conflict` for a recording that was not
-    /// rehearsed; `NoSpace`; nothing that looks like a transfer is left behind then.
-    pub async fn pack(&self, request: PackRequest, actor: &str) -> Result<Packed> {
-        let plan = self.plan(&request).await?;
-        let stream = stream_name(&self.0.site, std::slice::from_ref(&request.destination))?;
-        let (epoch, seq, prev) = self.position(&stream).await?;
+    /// rehearsed; `PolicyRefused` by the door's profile; `NoSpace`; nothing that looks like a transfer is
+    /// left behind then.
+    pub async fn pack(&self, request: PackRequest, actor: &str, meter: &Meter) -> Result<Packed> {
+        let mut destinations = request.destinations.clone();
+        destinations.sort();
+        destinations.dedup();
+        let stream = stream_name(&self.0.site, &destinations)?;
+        let (door, suite) = self.door(&request, &destinations).await?;
+        let mut plan = self.plan(&request, &stream).await?;
+        if suite == "sealed-1" && request.delta != DeltaLevel::None {
+            self.plan_deltas(&mut plan.deltas, &plan.releases, &plan.blobs, &stream, request.delta, meter)
+                .await?;
+            for delta in &plan.deltas {
+                plan.blobs.remove(&delta.line.sha256);
+                plan.held.insert(delta.line.base, delta.base_size);
+            }
+        }
+        let (epoch, seq, prev) = self.position(&stream, request.new_epoch).await?;
         let now = self.clock().now();
         let draft = HeaderDraft {
             source: self.0.site.clone(),
-            destinations: vec![request.destination.clone()],
+            destinations,
             epoch,
             seq,
             prev,
             created: now,
             not_after: now.plus(FRESH),
             tool: self.0.tool.clone(),
+            receipt: plan.receipt,
             claims: BTreeMap::new(),
+            roots: self.own_roots().await?,
         };
-        let (plan, summary) = self.write(request.into.clone(), draft, plan).await?;
+        if request.dry_run {
+            return Ok(packed(TransferId(0), suite, &plan, None));
+        }
+        let (plan, summary) = self.write(request.into.clone(), draft, door, plan, meter.clone()).await?;
         let row = TransferRow {
             id: TransferId(0),
             direction: "sent".into(),
@@ -106,35 +176,41 @@ impl Crossing {
             digest: summary.header_sha256,
             state: "sent".into(),
             bytes: summary.bytes,
-            blobs: plan.blobs.len() as u64,
+            blobs: (plan.blobs.len() + plan.deltas.len()) as u64,
             created: now,
             at: now,
             actor: actor.into(),
             published: None,
+            suite: suite.into(),
+            folder: summary.path.display().to_string(),
+            outcome: String::new(),
         };
-        let kept = self.keep_sent(&row, &plan, actor).await;
-        let id = match kept {
-            Ok(id) => id,
+        match self.keep_sent(&row, &plan, actor).await {
+            Ok(id) => Ok(packed(id, suite, &plan, Some(summary))),
             Err(error) => {
                 // The position is not ours: a transfer that the site does not know must not travel.
                 let _ = tokio::fs::remove_dir_all(&summary.path).await;
-                return Err(error);
+                Err(error)
             }
-        };
-        Ok(Packed {
-            id,
-            path: summary.path,
-            header_sha256: summary.header_sha256,
-            bytes: summary.bytes,
-            blobs: plan.blobs.len() as u64,
-            blob_bytes: plan.blobs.values().sum(),
-            held: plan.held.len() as u64,
-            held_bytes: plan.held.values().sum(),
-            releases: plan.releases.len(),
-        })
+        }
     }
 
-    async fn plan(&self, request: &PackRequest) -> Result<Plan> {
+    async fn door(&self, request: &PackRequest, destinations: &[SiteName]) -> Result<(Door, &'static str)> {
+        match &request.door {
+            DoorChoice::Inspectable(profile) => Ok((Door::Inspectable(profile.clone()), "inspectable-1")),
+            DoorChoice::Sealed { volume_size, parity_permille } => {
+                let mut recipients = vec![self.0.sealing.recipient()];
+                for site in destinations {
+                    recipients.extend(self.recipients_for(site).await?);
+                }
+                let sealed =
+                    Sealed { recipients, volume_size: *volume_size, parity_permille: *parity_permille };
+                Ok((Door::Sealed(sealed), "sealed-1"))
+            }
+        }
+    }
+
+    async fn plan(&self, request: &PackRequest, stream: &str) -> Result<Plan> {
         let mut plan = Plan {
             repositories: BTreeMap::new(),
             releases: Vec::new(),
@@ -142,6 +218,9 @@ impl Crossing {
             git: Vec::new(),
             blobs: BTreeMap::new(),
             held: BTreeMap::new(),
+            names: BTreeMap::new(),
+            deltas: Vec::new(),
+            receipt: None,
         };
         let mut wanted: BTreeMap<(String, String, String), BTreeSet<String>> = BTreeMap::new();
         for id in &request.recordings {
@@ -167,15 +246,20 @@ impl Crossing {
         for ((repository, package, version), paths) in wanted {
             self.plan_release(&mut plan, &repository, &package, &version, &paths).await?;
         }
-        let stream = stream_name(&self.0.site, std::slice::from_ref(&request.destination))?;
+        let assume = request.assume_received;
         for project in &request.projects {
-            let have = if request.full { Vec::new() } else { self.sent_commits(&stream, project).await? };
+            let have =
+                if request.full { Vec::new() } else { self.held_commits(stream, project, assume).await? };
             self.plan_git(&mut plan, project, &have).await?;
         }
         if !request.full {
             let mut tx = self.db().read().await?;
+            plan.receipt = self.last_receipt(&mut tx, stream).await?;
+            if assume {
+                self.assume_received(stream).await?;
+            }
             for (sha256, size) in plan.blobs.clone() {
-                if tx.crossing().sent_before(&sha256, &stream).await? {
+                if tx.carry().holds(&sha256, stream).await? {
                     plan.blobs.remove(&sha256);
                     plan.held.insert(sha256, size);
                 }
@@ -211,6 +295,7 @@ impl Crossing {
             .map(|f| DraftFile { path: f.path, role: f.role, digests: f.digests, meta: f.meta })
             .collect();
         plan.blobs.extend(files.iter().map(|f| (f.digests.sha256, f.digests.size)));
+        plan.names.extend(files.iter().map(|f| (f.digests.sha256, f.path.clone())));
         let pointers = found.pointers.into_iter().filter(|p| p.version == version).map(|p| p.name).collect();
         let draft = Draft {
             package: found.key,
@@ -255,16 +340,18 @@ impl Crossing {
         let body = file_stream(&file).await?;
         let digests = self.0.registry.blobs().put(body, u64::MAX).await?;
         plan.blobs.insert(digests.sha256, digests.size);
+        plan.names.insert(digests.sha256, format!("{}.bundle", path.replace('/', "-")));
         let refs = refs.into_iter().map(|(name, oid)| (name, oid.to_string())).collect();
         plan.git.push(GitPart { project: path.into(), refs, bundle: digests.sha256 });
         Ok(())
     }
 
-    /// The tips of a project that earlier transfers of the stream carried.
-    async fn sent_commits(&self, stream: &str, project: &str) -> Result<Vec<Oid>> {
+    /// The tips of a project that the receiver holds.
+    async fn held_commits(&self, stream: &str, project: &str, assume: bool) -> Result<Vec<Oid>> {
         let sent = self.db().read().await?.crossing().stream("sent", stream).await?;
         let mut commits = Vec::new();
-        for row in sent {
+        // References follow the publication: only what is published is history over there.
+        for row in sent.into_iter().filter(|row| assume || row.outcome == "published") {
             for item in
                 self.items(row.id).await?.into_iter().filter(|i| i.kind == "git" && i.repository == project)
             {
@@ -277,37 +364,58 @@ impl Crossing {
         Ok(commits)
     }
 
-    /// The next position of a stream to a destination.
-    async fn position(&self, stream: &str) -> Result<(u32, u64, Option<Sha256>)> {
+    /// The next position of a stream to its destinations.
+    async fn position(&self, stream: &str, new_epoch: bool) -> Result<(u32, u64, Option<Sha256>)> {
         let sent = self.db().read().await?.crossing().stream("sent", stream).await?;
-        Ok(sent.last().map_or((1, 1, None), |last| (last.epoch, last.seq + 1, Some(last.header_sha256))))
+        Ok(match sent.last() {
+            None => (1, 1, None),
+            Some(last) if new_epoch => (last.epoch.saturating_add(1), 1, Some(last.header_sha256)),
+            Some(last) => (last.epoch, last.seq + 1, Some(last.header_sha256)),
+        })
     }
 
-    async fn write(&self, into: PathBuf, draft: HeaderDraft, plan: Plan) -> Result<(Plan, Summary)> {
-        let mut files = Vec::with_capacity(plan.blobs.len());
-        for (sha256, size) in &plan.blobs {
-            files.push((*sha256, *size, self.0.registry.blobs().clone()));
-        }
-        let key = self.0.key.clone();
+    async fn write(
+        &self,
+        into: PathBuf,
+        draft: HeaderDraft,
+        door: Door,
+        plan: Plan,
+        meter: Meter,
+    ) -> Result<(Plan, Summary)> {
+        let (blobs, key) = (self.0.registry.blobs().clone(), self.0.key.clone());
         let runtime = tokio::runtime::Handle::current();
-        let work = move || -> Result<(Plan, Summary)> {
-            let mut writer = Writer::create(&into, draft)?;
+        crate::receive::blocking(move || {
+            let mut writer = Writer::create(&into, draft, door)?;
             for record in records(&plan)? {
                 writer.add_record(record)?;
             }
             for (sha256, size) in &plan.held {
                 writer.add_required(*sha256, *size)?;
             }
-            for (sha256, size, blobs) in files {
-                let file = runtime.block_on(blobs.file(&sha256))?;
-                writer.add_blob(sha256, size, file)?;
+            let payloads: BTreeMap<Sha256, &Delta> =
+                plan.deltas.iter().map(|d| (d.line.payload, d)).collect();
+            let total =
+                plan.blobs.values().sum::<u64>() + payloads.values().map(|d| d.payload_size()).sum::<u64>();
+            let held = plan.held.values().sum();
+            let mut done = 0;
+            for delta in &plan.deltas {
+                writer.add_recipe(delta.line.clone())?;
             }
-            let summary = writer.finish(&[&key])?;
+            for (sha256, delta) in payloads {
+                writer.add_blob(sha256, delta.payload_size(), "delta", delta.open()?)?;
+                done += delta.payload_size();
+            }
+            for (sha256, size) in &plan.blobs {
+                let file = runtime.block_on(blobs.file(sha256))?;
+                let name = plan.names.get(sha256).map_or("blob", String::as_str);
+                writer.add_blob(*sha256, *size, name, file)?;
+                done += size;
+                meter.at("packing", done, total, held);
+            }
+            let summary = writer.finish(&[&key], &Finishing(&meter))?;
             Ok((plan, summary))
-        };
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|e| Error::internal("writing a transfer panicked", e))?
+        })
+        .await
     }
 
     async fn keep_sent(&self, row: &TransferRow, plan: &Plan, actor: &str) -> Result<TransferId> {
@@ -319,13 +427,48 @@ impl Crossing {
         for (sha256, size) in &plan.blobs {
             tx.crossing().insert_blob(id, sha256, *size).await?;
         }
+        for delta in &plan.deltas {
+            tx.crossing().insert_blob(id, &delta.line.sha256, delta.line.size).await?;
+        }
         let detail = json!({
             "stream": row.stream, "epoch": row.epoch, "seq": row.seq, "header": row.header_sha256,
             "bytes": row.bytes, "blobs": row.blobs, "releases": plan.releases.len(), "held": plan.held.len(),
+            "suite": row.suite, "deltas": plan.deltas.len(), "receipt": plan.receipt, "folder": row.folder,
         });
         log(&mut tx, actor, "transfer.pack", &format!("transfer:{id}"), detail, row.at).await?;
         tx.commit().await?;
         Ok(id)
+    }
+}
+
+/// Tells the meter about the parity pass.
+struct Finishing<'a>(&'a Meter);
+
+impl Writing for Finishing<'_> {
+    fn parity(&self, done: u64, total: u64) {
+        self.0.at("parity", done, total, 0);
+    }
+}
+
+fn packed(id: TransferId, suite: &str, plan: &Plan, summary: Option<Summary>) -> Packed {
+    let whole: u64 = plan.deltas.iter().map(|d| d.line.size).sum();
+    let carried: u64 = plan.deltas.iter().map(Delta::payload_size).sum();
+    let header = summary.as_ref().map(|s| &s.header);
+    Packed {
+        id,
+        volumes: header.map_or((0, 0), |h| (h.volumes(), h.parity_volumes())),
+        suite: suite.to_owned(),
+        header_sha256: summary.as_ref().map_or(Sha256([0; 32]), |s| s.header_sha256),
+        bytes: summary.as_ref().map_or(plan.blobs.values().sum::<u64>() + carried, |s| s.bytes),
+        path: summary.map(|s| s.path).unwrap_or_default(),
+        blobs: plan.blobs.len() as u64,
+        blob_bytes: plan.blobs.values().sum(),
+        held: plan.held.len() as u64,
+        held_bytes: plan.held.values().sum(),
+        deltas: plan.deltas.len() as u64,
+        delta_bytes: (whole, carried),
+        receipt: plan.receipt,
+        releases: plan.releases.len(),
     }
 }
 

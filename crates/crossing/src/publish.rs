@@ -48,6 +48,7 @@ impl Crossing {
         let decided = approval::vote(&mut tx, question.id, by, verdict, reason, digest, now).await;
         if matches!(decided, Ok(Decision::Rejected)) {
             tx.crossing().set_transfer_state(id, "quarantined", "rejected", None).await?;
+            tx.carry().set_outcome(id, "rejected").await?;
         }
         tx.commit().await?;
         decided
@@ -63,7 +64,9 @@ impl Crossing {
         if row.state == "published" {
             return Err(Error::conflict("published-already", format!("transfer {id} was published before")));
         }
-        let items = self.items(id).await?;
+        // What a station took out, or inspection refused, stays out.
+        let mut items = self.items(id).await?;
+        items.retain(|item| item.verdict == "ok");
         self.check_git_base(&items).await?;
         let now = self.clock().now();
         let mut tx = self.db().write().await?;
@@ -76,6 +79,10 @@ impl Crossing {
         }
         let generations = self.commit_all(&mut tx, &row, &items, actor).await?;
         let projects = self.create_projects(&mut tx, &items, actor).await?;
+        tx.carry().set_outcome(id, "published").await?;
+        for item in items.iter().filter(|i| i.kind == "release") {
+            tx.carry().fill_wants(&item.format, &item.package, &item.version).await?;
+        }
         let detail = json!({ "header": row.header_sha256, "digest": row.digest, "generations": generations });
         log(&mut tx, actor, "transfer.publish", &format!("transfer:{id}"), detail, now).await?;
         // The objects come in before the switch, the references after it: a reader of the project

@@ -1,23 +1,38 @@
 //! Receiving a transfer: verified, quarantined, every byte inspected again; nothing visible yet.
 //!
-//! The order is that of the specification: signatures and every file first, then the sequence, then
-//! the blobs into the store (where no row names them), then the formats' own inspection. One
-//! transaction at the end makes the transfer known; a crash before it leaves unnamed blobs only.
+//! The order is that of the specification: names and signatures, then the position in the stream, then every
+//! file, then the blobs into the store (where no row names them), then the formats' own inspection. One
+//! transaction at the end makes the transfer known. A crash before it leaves unnamed blobs and the marks of
+//! what is here already, so that the same command goes on where it was; so does a set of discs that are read
+//! one after the other.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, atomic::AtomicU64},
+};
 
-use bytes::Bytes;
-use cofferdam_blobs::Blobs;
+use cofferdam_access::approval;
 use cofferdam_format_kit::Draft;
 use cofferdam_store::{TransferItemRow, TransferRow};
-use cofferdam_transfer::{Record, Refusal, Sequence, StreamState, Trust, Verified, classify};
-use cofferdam_trust::VerifyingKey;
-use cofferdam_types::{Digests, Error, ErrorKind, PackageUrl, PersonId, Result, Sha256, TransferId};
-use futures::StreamExt as _;
+use cofferdam_transfer::{
+    Contents, DoorFinding, FileState, Freshness, Record, Sequence, StreamState, Survey, classify, freshness,
+    receipt::Outcome,
+};
+use cofferdam_types::{
+    Error, ErrorKind, PackageUrl, PersonId, Result, Sha256, SiteName, Timestamp, TransferId,
+};
 use serde_json::json;
-use tokio::{runtime::Handle, sync::mpsc};
+use tokio::runtime::Handle;
 
-use crate::{Crossing, SUBJECT_KIND, log};
+use crate::{
+    Crossing, SUBJECT_KIND,
+    ingest::{Ingest, Trouble},
+    log,
+};
+
+/// Left free on the disk of the blobs, bytes.
+const RESERVE: u64 = 64 << 20;
 
 /// Hears how a reception is going. `()` hears nothing.
 pub trait Progress: Send + Sync + 'static {
@@ -26,8 +41,13 @@ pub trait Progress: Send + Sync + 'static {
         let _ = (done, total);
     }
 
-    /// `done` of `total` blobs are in quarantine.
-    fn storing(&self, done: u64, total: u64) {
+    /// `done` of `total` bytes are in quarantine; `held` bytes of them were here before.
+    fn storing(&self, done: u64, total: u64, held: u64) {
+        let _ = (done, total, held);
+    }
+
+    /// `done` of `total` blobs were rebuilt from what is here.
+    fn rebuilding(&self, done: u64, total: u64) {
         let _ = (done, total);
     }
 
@@ -38,6 +58,15 @@ pub trait Progress: Send + Sync + 'static {
 }
 
 impl Progress for () {}
+
+/// What is to be received.
+#[derive(Clone, Debug, Default)]
+pub struct ReceiveRequest {
+    /// The folders of one transfer, as this machine sees them.
+    pub folders: Vec<PathBuf>,
+    /// Why a transfer that is no longer fresh is taken all the same.
+    pub accept_expired: Option<String>,
+}
 
 /// A transfer in quarantine.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -58,116 +87,173 @@ pub struct Received {
     pub releases: usize,
     /// Blobs that it carried.
     pub blobs: u64,
+    /// Blobs that were rebuilt from what was here.
+    pub rebuilt: u64,
     /// Bytes on the medium.
     pub bytes: u64,
     /// The approval that was asked for, when it is sound.
     pub approval: Option<i64>,
     /// What the approvers approve.
     pub digest: Sha256,
+    /// Files that were mended from parity or an answer.
+    pub mended: Vec<String>,
+    /// Flat files that a station changed or removed.
+    pub door: Vec<(String, String)>,
+    /// Whether it had been received before, and nothing was done again.
+    pub again: bool,
 }
 
-struct Hears<P>(Arc<P>);
+struct Hears<'a>(&'a (dyn Fn(u64, u64) + Sync));
 
-impl<P: Progress> cofferdam_transfer::Progress for Hears<P> {
+impl cofferdam_transfer::Progress for Hears<'_> {
     fn bytes(&self, done: u64, total: u64) {
-        self.0.verifying(done, total);
+        (self.0)(done, total);
     }
+}
+
+/// Who receives, and what for.
+struct Reception {
+    request: ReceiveRequest,
+    by: (PersonId, String),
+    mended: Vec<String>,
 }
 
 impl Crossing {
-    /// Whose transfers this site believes.
+    /// Receives a transfer and asks for its approval in the name of `by`. Volumes may come in several calls;
+    /// what is damaged is mended from parity where that is enough.
     ///
     /// # Errors
-    /// `Conflict` when no key is trusted yet.
-    pub async fn trust(&self) -> Result<Trust> {
-        let rows = self.db().read().await?.crossing().trusted().await?;
-        let keys: Vec<VerifyingKey> = rows.iter().filter_map(|(_, key)| key.parse().ok()).collect();
-        if keys.is_empty() {
-            return Err(Error::conflict("no-trusted-key", "this site does not believe any other site yet")
-                .hint("compare the sender's key by phone or on paper, then `cofferdam key trust SITE KEY`"));
-        }
-        Ok(Trust { keys, threshold: 1, this_site: self.0.site.clone() })
-    }
-
-    /// Receives a transfer folder and asks for its approval in the name of `by`.
-    ///
-    /// # Errors
-    /// `VerificationFailed`, `Invalid`, `MissingVolume` and `TooLarge` as the transfer format says;
-    /// `Conflict` for a replayed, forked or out-of-order transfer; `NoSpace`. Nothing is imported then.
+    /// `VerificationFailed` as the transfer format says, and for a replayed, forked or expired transfer;
+    /// `MissingVolume` with the names of what is still needed: what came is kept; `Conflict` for one that is
+    /// out of order; `NoSpace`. Nothing is visible in any of these cases.
     pub async fn receive<P: Progress>(
         &self,
-        folder: &Path,
+        request: ReceiveRequest,
         by: (PersonId, &str),
         progress: Arc<P>,
     ) -> Result<Received> {
-        let trust = self.trust().await?;
-        let verified = self.verify(folder, trust, Arc::clone(&progress)).await?;
-        self.check_signer(&verified).await?;
-        self.check_sequence(&verified).await?;
-        self.check_required(&verified).await?;
-        let verified = Arc::new(verified);
-        let (carried, records) = self.quarantine(&verified, Arc::clone(&progress)).await?;
-        self.remember(&carried).await?;
-        let items = self.inspect(records, progress.as_ref()).await?;
-        self.keep_received(&verified, &carried, items, by).await
-    }
-
-    async fn verify<P: Progress>(&self, folder: &Path, trust: Trust, progress: Arc<P>) -> Result<Verified> {
-        let folder = folder.to_owned();
-        let work = move || cofferdam_transfer::verify(&folder, &trust, &Hears(progress));
-        let done =
-            tokio::task::spawn_blocking(work).await.map_err(|e| Error::internal("verifying panicked", e))?;
-        Ok(done?)
-    }
-
-    /// A trusted key is trusted for its own site only: one sender cannot speak for another.
-    async fn check_signer(&self, verified: &Verified) -> Result<()> {
-        let rows = self.db().read().await?.crossing().trusted().await?;
-        let source = verified.header.source.as_str();
-        let own: Vec<_> = rows
-            .iter()
-            .filter(|(site, _)| site == source)
-            .filter_map(|(_, key)| key.parse::<VerifyingKey>().ok())
-            .map(|key| key.id())
-            .collect();
-        if verified.signers.iter().any(|id| own.contains(id)) {
-            return Ok(());
+        let source = source_of(&request.folders)?;
+        let trust = self.trust_in(&source).await?;
+        let mut folders = request.folders.clone();
+        let header =
+            blocking(move || Ok(Survey::open(&borrowed(&folders), &trust).map(|s| (s, folders))?)).await;
+        let survey;
+        (survey, folders) = header?;
+        if let Some(again) = self.check_sequence(&survey).await? {
+            return self.received_before(again).await;
         }
-        Err(Error::verification(
-            "wrong-signer",
-            format!(
-                "the transfer says that it comes from `{source}`, but no key trusted for that site signed it"
-            ),
-        ))
+        self.check_time(&survey, &request).await?;
+        self.check_space(&survey)?;
+        let mut reception = Reception { request, by: (by.0, by.1.to_owned()), mended: Vec::new() };
+        let survey = self.gather(survey, folders, &mut reception, Arc::clone(&progress)).await?;
+        let contents = self.open_contents(survey, Arc::clone(&progress)).await?;
+        self.check_required(&contents).await?;
+        let contents = Arc::new(contents);
+        self.quarantine(&contents, Arc::clone(&progress)).await?;
+        self.rebuild(&contents, progress.as_ref()).await?;
+        let items = self.inspect(&contents, progress.as_ref()).await?;
+        let received = self.keep_received(&contents, items, &reception).await?;
+        // The row is there: what was staged for it is not needed any more.
+        let _ = tokio::fs::remove_dir_all(self.stage(&contents.survey.header_sha256)).await;
+        Ok(received)
     }
 
-    async fn check_sequence(&self, verified: &Verified) -> Result<()> {
-        let header = &verified.header;
-        let rows = self.db().read().await?.crossing().stream("received", &header.stream).await?;
+    /// The folder in which mended files and parts of packs wait.
+    pub(crate) fn stage(&self, header: &Sha256) -> PathBuf {
+        self.0.staging.join(&header.to_hex()[..16])
+    }
+
+    async fn received_before(&self, id: TransferId) -> Result<Received> {
+        let row = self.transfer(id).await?;
+        let items = self.items(id).await?;
+        let refused: Vec<_> =
+            items.iter().filter(|i| i.verdict != "ok").map(|i| (i.purl.clone(), i.verdict.clone())).collect();
+        Ok(Received {
+            id,
+            source: row.source,
+            stream: row.stream,
+            seq: row.seq,
+            sound: row.state != "refused",
+            refused,
+            releases: items.iter().filter(|i| i.kind == "release").count(),
+            blobs: row.blobs,
+            rebuilt: 0,
+            bytes: row.bytes,
+            approval: None,
+            digest: row.digest,
+            mended: Vec::new(),
+            door: Vec::new(),
+            again: true,
+        })
+    }
+
+    /// The number of the same transfer, if it was received before; an error when its position is wrong.
+    async fn check_sequence(&self, survey: &Survey) -> Result<Option<TransferId>> {
+        let header = &survey.header;
+        let mut tx = self.db().read().await?;
+        if let Some(reason) = tx.carry().frozen(&header.stream).await? {
+            return Err(Error::verification(
+                "stream-frozen",
+                format!("nothing is taken from `{}`: {reason}", header.stream),
+            )
+            .hint("find out with the sender why, then `cofferdam stream thaw`"));
+        }
+        let rows = tx.crossing().stream("received", &header.stream).await?;
+        drop(tx);
         let mut state = StreamState { epoch: header.epoch, ..StreamState::default() };
-        for row in rows {
+        for row in &rows {
             state.known.insert((row.epoch, row.seq), row.header_sha256);
             (state.epoch, state.last_seq, state.last_header) = (row.epoch, row.seq, Some(row.header_sha256));
         }
-        let name = format!("transfer {} of the stream `{}`", header.seq, header.stream);
-        let refuse = |code, message: String, hint: &str| Err(Error::conflict(code, message).hint(hint));
-        match classify(header, verified.header_sha256, &state) {
-            Sequence::Next => Ok(()),
-            Sequence::AlreadyImported => refuse(
-                "already-received",
-                format!("{name} was received before; nothing was done again"),
-                "`cofferdam transfers` shows where it stands",
-            ),
-            Sequence::Gap { missing } => refuse(
-                "gap",
-                format!("{name} comes after transfers that have not arrived: {} to {}", missing.start(), missing.end()),
-                "receive the missing ones first, or have a full transfer packed with `cofferdam pack --full`",
-            ),
-            Sequence::Equivocation => Err(Error::verification(
-                "equivocation",
-                format!("{name} differs from the one that was received at that position: the sender signed two histories"),
+        let here = rows.last().map(|row| (row.epoch, row.seq));
+        if self.last_in_ledger(&header.stream)? > here {
+            self.freeze(
+                &header.stream,
+                "this site's database is older than its ledger of transfers: it was restored from a backup",
             )
-            .hint("receive nothing more from this sender until people have found out why")),
+            .await?;
+            return Err(Error::verification(
+                "state-restored",
+                format!("the database forgot transfers of `{}` that the ledger knows: it was restored from a backup", header.stream),
+            )
+            .hint("have a full transfer packed (`cofferdam pack --full`), then `cofferdam stream thaw`"));
+        }
+        let name = format!("transfer {} of the stream `{}`", header.seq, header.stream);
+        if header.epoch > state.epoch && survey.roots.is_empty() {
+            return Err(Error::verification(
+                "epoch-without-rotation",
+                format!("{name} begins a new epoch without a new root document"),
+            )
+            .hint("a stream starts anew only with a rotation of the sender's root; ask the sender"));
+        }
+        match classify(header, survey.header_sha256, &state) {
+            Sequence::Next => Ok(None),
+            Sequence::AlreadyImported => {
+                Ok(rows.iter().find(|row| row.header_sha256 == survey.header_sha256).map(|row| row.id))
+            }
+            Sequence::Gap { missing } => Err(Error::conflict(
+                "gap",
+                format!(
+                    "{name} comes after transfers that have not arrived: {} to {}",
+                    missing.start(),
+                    missing.end()
+                ),
+            )
+            .hint(
+                "receive the missing ones first, or have a full transfer packed with `cofferdam pack --full`",
+            )),
+            Sequence::Equivocation => {
+                self.freeze(
+                    &header.stream,
+                    &format!("the sender signed two histories at position {}", header.seq),
+                )
+                .await?;
+                Err(Error::verification(
+                    "equivocation",
+                    format!("{name} differs from the one that was received at that position: the sender signed two histories"),
+                )
+                .hint("nothing more is taken from this sender until people have found out why: `cofferdam stream thaw`"))
+            }
             Sequence::Rollback => Err(Error::verification(
                 "rollback",
                 format!("{name} is older than what was received, and was never seen here"),
@@ -175,132 +261,240 @@ impl Crossing {
         }
     }
 
-    /// What the sender believes us to hold must be here, and whole.
-    async fn check_required(&self, verified: &Verified) -> Result<()> {
+    /// Fresh by the later of this clock and the last signed date: an isolated clock that stands still or was
+    /// set back does not make an old transfer new.
+    async fn check_time(&self, survey: &Survey, request: &ReceiveRequest) -> Result<()> {
+        let floor = self.db().read().await?.carry().time_floor().await?;
+        let now = self.clock().now();
+        let now = floor.map_or(now, |floor| Timestamp(floor.0.max(now.0)));
+        match freshness(&survey.header, now) {
+            Freshness::Expired(by) if request.accept_expired.is_none() => Err(Error::verification(
+                "expired",
+                format!(
+                    "the transfer was fresh until {}, {} days ago",
+                    survey.header.not_after,
+                    by.as_secs() / 86_400
+                ),
+            )
+            .hint("ask for a new one; or take it all the same: `cofferdam receive --accept-expired REASON`")),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_space(&self, survey: &Survey) -> Result<()> {
+        let totals = &survey.header.totals;
+        let needed = totals.expanded_bytes.saturating_add(totals.rebuilt_bytes).saturating_add(RESERVE);
+        std::fs::create_dir_all(&self.0.staging).map_err(|e| Error::io("making the staging folder", e))?;
+        let stat =
+            rustix::fs::statvfs(&self.0.staging).map_err(|e| Error::io("asking for free space", e.into()))?;
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        if free >= needed {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::NoSpace,
+            "no-space",
+            format!("the transfer unpacks to {needed} bytes with the reserve, and {free} are free"),
+        )
+        .hint("make room on the disk of the state folder; nothing was written"))
+    }
+
+    /// Hashes what is on the media, together with what is staged; mends what is damaged.
+    async fn gather<P: Progress>(
+        &self,
+        survey: Survey,
+        mut folders: Vec<PathBuf>,
+        reception: &mut Reception,
+        progress: Arc<P>,
+    ) -> Result<Survey> {
+        let stage = self.stage(&survey.header_sha256);
+        let source = survey.header.source.clone();
+        let trust = self.trust_in(&source).await?;
+        let name = survey.header.folder_name();
+        drop(survey);
+        folders.extend(
+            [stage.join("mended").join(&name), stage.join("parts").join(&name)]
+                .into_iter()
+                .filter(|f| f.is_dir()),
+        );
+        let work = move || -> Result<(Survey, Vec<String>)> {
+            let hear = |done: u64, total: u64| progress.verifying(done, total);
+            let look = |folders: &[PathBuf]| -> Result<Survey> {
+                let mut survey = Survey::open(&borrowed(folders), &trust)?;
+                survey.hash(&Hears(&hear))?;
+                Ok(survey)
+            };
+            let survey = look(&folders)?;
+            if survey.is_readable() {
+                return Ok((survey, Vec::new()));
+            }
+            let damaged = survey.faults().any(|(_, state)| matches!(state, FileState::Damaged { .. }));
+            let harm = survey.harm(&Hears(&|_, _| ()));
+            if let Ok(true) = harm.as_ref().map(|harm| harm.repairable) {
+                let mended = survey.repair(&stage.join("mended"), &Hears(&|_, _| ()))?;
+                folders.push(mended.folder);
+                let survey = look(&folders)?;
+                survey.require_present()?;
+                return Ok((survey, mended.files));
+            }
+            // Volumes that are only missing may come with the next medium.
+            if damaged {
+                let refusal = survey.require_whole().err();
+                if let Some(refusal) = refusal {
+                    return Err(refusal.into());
+                }
+            }
+            Ok((survey, Vec::new()))
+        };
+        let survey;
+        (survey, reception.mended) = blocking(work).await?;
+        Ok(survey)
+    }
+
+    async fn open_contents<P: Progress>(&self, survey: Survey, progress: Arc<P>) -> Result<Contents> {
+        let key = self.0.sealing.clone();
+        blocking(move || {
+            let hear = |done: u64, total: u64| progress.verifying(done, total);
+            Ok(survey.contents(Some(key), &Hears(&hear))?)
+        })
+        .await
+    }
+
+    /// What the sender knows us to hold must be here, and whole.
+    async fn check_required(&self, contents: &Contents) -> Result<()> {
         let blobs = self.0.registry.blobs();
         let mut missing = Vec::new();
-        for (sha256, size) in verified.required() {
+        for (sha256, size) in contents.required() {
             if blobs.size(sha256).await? != Some(*size) || !blobs.verify(sha256).await? {
                 missing.push(sha256.to_string());
             }
         }
-        if missing.is_empty() {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::MissingVolume,
-            "base-missing",
-            format!(
-                "the transfer builds on {} blobs that this site does not hold, such as {}",
-                missing.len(),
-                missing[0]
-            ),
-        )
-        .hint("have a full transfer packed: `cofferdam pack --full`"))
+        let Some(first) = missing.first() else { return Ok(()) };
+        let text = format!(
+            "the transfer builds on {} blobs that this site does not hold, such as {first}",
+            missing.len()
+        );
+        Err(Error::new(ErrorKind::MissingVolume, "base-missing", text)
+            .hint("have a full transfer packed: `cofferdam pack --full`"))
     }
 
-    /// Every carried blob into the store, and every record.
-    async fn quarantine<P: Progress>(
-        &self,
-        verified: &Arc<Verified>,
-        progress: Arc<P>,
-    ) -> Result<(Vec<Digests>, Vec<Record>)> {
-        let (verified, blobs) = (Arc::clone(verified), Arc::clone(self.0.registry.blobs()));
+    /// Every carried blob into the store, group by group; groups that are here already are not read again.
+    async fn quarantine<P: Progress>(&self, contents: &Arc<Contents>, progress: Arc<P>) -> Result<()> {
+        let header = contents.survey.header_sha256;
+        let done: BTreeSet<u32> =
+            self.db().read().await?.carry().staged_groups(&header).await?.into_iter().collect();
+        let (this, contents) = (self.clone(), Arc::clone(contents));
         let runtime = Handle::current();
-        let work = move || -> std::result::Result<_, Trouble> {
-            let total = verified.blob_list().len() as u64;
-            let mut carried = Vec::new();
-            verified.blobs::<Trouble>(|meta, reader| {
-                let digests = store(&runtime, &blobs, meta.size, reader)?;
-                if digests.sha256 != meta.sha256 {
-                    return Err(Error::verification(
-                        "blob-digest",
-                        format!("{} has other bytes", meta.sha256),
-                    )
-                    .into());
+        blocking(move || {
+            let (held, todo): (Vec<_>, Vec<_>) =
+                contents.groups().into_iter().partition(|g| done.contains(&g.first));
+            let bytes = |group| contents.blobs_of(group).iter().map(|b| b.size).sum::<u64>();
+            let held: u64 = held.iter().map(bytes).sum();
+            let total = contents.header().totals.expanded_bytes;
+            let (readable, missing) = contents.readable(&todo)?;
+            let heard = |done: u64, total: u64| progress.storing(done, total, held);
+            let ingest = Ingest {
+                blobs: this.0.registry.blobs().as_ref(),
+                db: this.db(),
+                runtime,
+                header,
+                now: this.clock().now(),
+                done: AtomicU64::new(held),
+                total,
+                heard: &heard,
+                open: Mutex::new(Vec::new()),
+            };
+            contents.read(&readable, &ingest).map_err(|trouble: Trouble| trouble.0)?;
+            let Some(first) = missing.first() else { return Ok(()) };
+            contents.stash(&todo, &this.stage(&header).join("parts"))?;
+            let text = match missing.len() {
+                1 => format!("{first} is still missing; everything else is in quarantine"),
+                n => {
+                    format!("{n} volumes are still missing, {first} first; everything else is in quarantine")
                 }
-                carried.push(digests);
-                progress.storing(carried.len() as u64, total);
-                Ok(())
-            })?;
-            let mut records = Vec::new();
-            verified.records::<Trouble>(|record| {
-                records.push(record);
-                Ok(())
-            })?;
-            Ok((carried, records))
-        };
-        let done =
-            tokio::task::spawn_blocking(work).await.map_err(|e| Error::internal("receiving panicked", e))?;
-        done.map_err(|trouble| trouble.0)
+            };
+            Err(Error::new(ErrorKind::MissingVolume, "missing-volume", text).hint(
+                "insert the medium that holds it and receive its folder: what is here is not read again",
+            ))
+        })
+        .await
     }
 
-    /// Remembers the digests of what came, for the formats' inspection. A blob's row makes it visible
-    /// to nobody: only a file's row does.
-    async fn remember(&self, carried: &[Digests]) -> Result<()> {
-        let now = self.clock().now();
-        let mut tx = self.db().write().await?;
-        for digests in carried {
-            tx.registry().put_blob(digests, now).await?;
-        }
-        tx.commit().await
-    }
-
-    /// Lets every format look at its own bytes again. A refused item does not stop the others: people
-    /// see all that is wrong at once.
-    async fn inspect<P: Progress>(&self, records: Vec<Record>, progress: &P) -> Result<Vec<TransferItemRow>> {
-        let formats: std::collections::BTreeMap<String, String> = records
-            .iter()
-            .filter_map(|r| match r {
-                Record::Repository { name, format, .. } => Some((name.clone(), format.clone())),
-                _ => None,
+    /// Lets every format look at its own bytes again. A refused item does not stop the others: people see all
+    /// that is wrong at once.
+    async fn inspect<P: Progress>(
+        &self,
+        contents: &Arc<Contents>,
+        progress: &P,
+    ) -> Result<Vec<TransferItemRow>> {
+        let (sender, mut receiver) = tokio::sync::mpsc::channel(64);
+        let reading = Arc::clone(contents);
+        let reader = tokio::task::spawn_blocking(move || {
+            reading.records::<Trouble>(|record| {
+                let gone = |_| Trouble(Error::internal("the inspection ended", "nobody reads"));
+                sender.blocking_send(record).map_err(gone)
             })
-            .collect();
-        let total = records.iter().filter(|r| matches!(r, Record::Artifact { .. })).count() as u64;
-        let (mut items, mut done) = (Vec::new(), 0);
-        for record in records {
-            let n = items.len() as u64;
-            match record {
-                Record::Artifact { value, .. } => {
-                    items.push(self.inspect_release(n, value, &formats).await?);
-                    done += 1;
-                    progress.inspecting(done, total);
-                }
-                Record::Git { project, refs, bundle } => {
-                    let size = self.0.registry.blobs().size(&bundle).await?.unwrap_or(0);
-                    let value = json!({ "refs": refs, "bundle": bundle });
-                    items.push(TransferItemRow {
-                        kind: "git".into(),
-                        repository: project,
-                        size,
-                        value,
-                        ..blank(n)
-                    });
-                }
-                Record::Statement { envelope } => {
-                    let text = envelope.to_json()?;
-                    let value =
-                        serde_json::from_slice(&text).map_err(|e| Error::internal("a statement", e))?;
-                    items.push(TransferItemRow { kind: "statement".into(), value, ..blank(n) });
-                }
-                _ => {}
+        });
+        let (mut formats, mut items, mut done) = (BTreeMap::new(), Vec::new(), 0);
+        while let Some(record) = receiver.recv().await {
+            if let Record::Repository { name, format, .. } = &record {
+                formats.insert(name.clone(), format.clone());
             }
+            let n = items.len() as u64;
+            items.extend(self.inspect_record(n, record, &formats, &contents.door).await?);
+            done += 1;
+            progress.inspecting(done, done);
         }
+        let read = reader.await.map_err(|e| Error::internal("reading the manifest panicked", e))?;
+        read.map_err(|trouble| trouble.0)?;
         Ok(items)
     }
 
-    async fn inspect_release(
+    async fn inspect_record(
+        &self,
+        n: u64,
+        record: Record,
+        formats: &BTreeMap<String, String>,
+        door: &[DoorFinding],
+    ) -> Result<Option<TransferItemRow>> {
+        let lost = |blobs: &[Sha256]| {
+            let finding = door.iter().find(|f| blobs.contains(&f.sha256))?;
+            Some(format!("door: {} was {} at the door", finding.name, finding.fate))
+        };
+        Ok(Some(match record {
+            Record::Artifact { value, blobs } => match lost(&blobs) {
+                Some(verdict) => self.claimed(n, value, formats, verdict)?.0,
+                None => self.inspect_release(n, value, formats).await?,
+            },
+            Record::Git { project, refs, bundle } => {
+                let size = self.0.registry.blobs().size(&bundle).await?.unwrap_or(0);
+                let value = json!({ "refs": refs, "bundle": bundle });
+                let verdict = lost(&[bundle]).unwrap_or_else(|| "ok".into());
+                TransferItemRow { kind: "git".into(), repository: project, size, value, verdict, ..blank(n) }
+            }
+            Record::Statement { envelope } => {
+                let text = envelope.to_json()?;
+                let value = serde_json::from_slice(&text).map_err(|e| Error::internal("a statement", e))?;
+                TransferItemRow { kind: "statement".into(), value, ..blank(n) }
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    /// The row of a release as it is claimed, and the claim.
+    fn claimed(
         &self,
         n: u64,
         value: serde_json::Value,
-        formats: &std::collections::BTreeMap<String, String>,
-    ) -> Result<TransferItemRow> {
+        formats: &BTreeMap<String, String>,
+        verdict: String,
+    ) -> Result<(TransferItemRow, Draft)> {
         let unreadable = || Error::verification("claim", "an artifact of the transfer cannot be read");
         let repository = value["repository"].as_str().ok_or_else(unreadable)?.to_owned();
         let claim: Draft = serde_json::from_value(value["draft"].clone()).map_err(|_| unreadable())?;
         let name = formats.get(&repository).ok_or_else(unreadable)?;
         let format = self.0.registry.format(name)?.clone();
-        let mut item = TransferItemRow {
+        let item = TransferItemRow {
             kind: "release".into(),
             repository,
             format: name.clone(),
@@ -309,8 +503,20 @@ impl Crossing {
             purl: PackageUrl::new(format.purl_type(), &claim.package, &claim.version).to_string(),
             size: claim.files.iter().map(|f| f.digests.size).sum(),
             value,
+            verdict,
             ..blank(n)
         };
+        Ok((item, claim))
+    }
+
+    async fn inspect_release(
+        &self,
+        n: u64,
+        value: serde_json::Value,
+        formats: &BTreeMap<String, String>,
+    ) -> Result<TransferItemRow> {
+        let (mut item, claim) = self.claimed(n, value, formats, "ok".into())?;
+        let format = self.0.registry.format(&item.format)?.clone();
         match format.admit(&claim, &self.0.registry.door()).await {
             Ok(draft) => {
                 let draft =
@@ -327,20 +533,20 @@ impl Crossing {
 
     async fn keep_received(
         &self,
-        verified: &Verified,
-        carried: &[Digests],
+        contents: &Contents,
         items: Vec<TransferItemRow>,
-        by: (PersonId, &str),
+        reception: &Reception,
     ) -> Result<Received> {
-        let header = &verified.header;
+        let (header, identity) = (contents.header(), contents.survey.header_sha256);
         let now = self.clock().now();
         let refused: Vec<(String, String)> =
             items.iter().filter(|i| i.verdict != "ok").map(|i| (i.purl.clone(), i.verdict.clone())).collect();
+        // What a station took out is left out; anything else that is wrong stops the whole transfer.
+        let sound = refused.iter().all(|(_, verdict)| verdict.starts_with("door:"));
         let verdicts: Vec<_> = items.iter().map(|i| (&i.purl, &i.verdict)).collect();
         let verdicts = serde_json::to_vec(&verdicts).map_err(|e| Error::internal("verdicts", e))?;
-        let digest =
-            Sha256::of(format!("{}\n{}\n", verified.header_sha256, Sha256::of(&verdicts)).as_bytes());
-        let state = if refused.is_empty() { "quarantined" } else { "refused" };
+        let digest = Sha256::of(format!("{identity}\n{}\n", Sha256::of(&verdicts)).as_bytes());
+        let outcome = if sound { Outcome::Quarantined } else { Outcome::Refused };
         let row = TransferRow {
             id: TransferId(0),
             direction: "received".into(),
@@ -348,52 +554,94 @@ impl Crossing {
             source: header.source.to_string(),
             epoch: header.epoch,
             seq: header.seq,
-            header_sha256: verified.header_sha256,
+            header_sha256: identity,
             digest,
-            state: state.into(),
-            bytes: header.files.iter().map(|f| f.size).sum(),
-            blobs: carried.len() as u64,
+            state: outcome.as_str().into(),
+            bytes: header.bytes(),
+            blobs: contents.blobs().len() as u64,
             created: header.created,
             at: now,
-            actor: by.1.into(),
+            actor: reception.by.1.clone(),
             published: None,
+            suite: header.suite.as_str().into(),
+            folder: reception.request.folders.first().map(|f| f.display().to_string()).unwrap_or_default(),
+            outcome: outcome.as_str().into(),
         };
+        let by = (reception.by.0, reception.by.1.as_str());
         let mut tx = self.db().write().await?;
         let id = tx.crossing().insert_transfer(&row).await?;
-        for digests in carried {
-            tx.crossing().insert_blob(id, &digests.sha256, digests.size).await?;
+        let lost: BTreeSet<Sha256> = contents.door.iter().map(|f| f.sha256).collect();
+        for blob in contents.blobs().iter().filter(|b| !lost.contains(&b.sha256)) {
+            tx.crossing().insert_blob(id, &blob.sha256, blob.size).await?;
+        }
+        for recipe in contents.recipes() {
+            tx.crossing().insert_blob(id, &recipe.sha256, recipe.size).await?;
         }
         for item in &items {
             tx.crossing().insert_item(id, item).await?;
         }
+        tx.carry().unstage(&identity).await?;
+        tx.carry().raise_time_floor(header.created).await?;
+        for (root, json) in &contents.survey.roots {
+            let text = String::from_utf8_lossy(json);
+            tx.carry().add_root(header.source.as_str(), root.version, &text, by.1, now).await?;
+        }
         let subject = format!("transfer:{id}");
         let detail = json!({
-            "stream": row.stream, "epoch": row.epoch, "seq": row.seq, "header": row.header_sha256, "digest": digest,
-            "signers": verified.signers.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "stream": row.stream, "epoch": row.epoch, "seq": row.seq, "header": identity, "digest": digest,
+            "signers": contents.survey.signers.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "roots": contents.survey.roots.iter().map(|(root, _)| root.version).collect::<Vec<_>>(),
             "blobs": row.blobs, "bytes": row.bytes, "items": items.len(), "refused": refused,
+            "mended": reception.mended, "folders": reception.request.folders, "door": contents.door,
+            "acceptedExpired": reception.request.accept_expired,
         });
         log(&mut tx, by.1, "transfer.receive", &subject, detail, now).await?;
-        let approval = if refused.is_empty() {
-            Some(cofferdam_access::approval::ask(&mut tx, SUBJECT_KIND, &subject, &digest, by, now).await?)
+        let approval = if sound {
+            Some(approval::ask(&mut tx, SUBJECT_KIND, &subject, &digest, by, now).await?)
         } else {
             None
         };
         tx.commit().await?;
-        let releases = items.iter().filter(|i| i.kind == "release").count();
+        self.enter_in_ledger(header, &identity)?;
         Ok(Received {
             id,
             source: row.source,
             stream: row.stream,
             seq: row.seq,
-            sound: refused.is_empty(),
+            sound,
             refused,
-            releases,
+            releases: items.iter().filter(|i| i.kind == "release").count(),
             blobs: row.blobs,
+            rebuilt: header.totals.rebuilt,
             bytes: row.bytes,
             approval,
             digest,
+            mended: reception.mended.clone(),
+            door: contents.door.iter().map(|f| (f.name.clone(), f.fate.to_owned())).collect(),
+            again: false,
         })
     }
+}
+
+/// The source that the folder's name gives; the header must agree with the name.
+pub(crate) fn source_of(folders: &[PathBuf]) -> Result<SiteName> {
+    let name = folders.first().and_then(|f| f.file_name()).map(|n| n.to_string_lossy().into_owned());
+    let source =
+        name.as_deref().and_then(|n| n.strip_prefix("CT1-")).and_then(|n| n.split('+').next()?.parse().ok());
+    source.ok_or_else(|| {
+        Error::invalid("not-a-transfer", "the folder's name is not that of a finished transfer")
+            .hint("give the folder that starts with `CT1-`; one that starts with a dot was never finished")
+    })
+}
+
+fn borrowed(folders: &[PathBuf]) -> Vec<&Path> {
+    folders.iter().map(PathBuf::as_path).collect()
+}
+
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| Error::internal("a crossing's thread panicked", e))?
 }
 
 fn blank(n: u64) -> TransferItemRow {
@@ -409,57 +657,6 @@ fn blank(n: u64) -> TransferItemRow {
         value: serde_json::Value::Null,
         verdict: "ok".into(),
     }
-}
-
-/// Either kind of trouble inside the blocking part.
-struct Trouble(Error);
-
-impl From<Error> for Trouble {
-    fn from(error: Error) -> Self {
-        Self(error)
-    }
-}
-
-impl From<Refusal> for Trouble {
-    fn from(refusal: Refusal) -> Self {
-        Self(refusal.into())
-    }
-}
-
-/// Streams one blob of a transfer into the store, from a blocking task.
-fn store(
-    runtime: &Handle,
-    blobs: &Arc<dyn Blobs>,
-    size: u64,
-    reader: &mut dyn std::io::Read,
-) -> Result<Digests> {
-    let (sender, receiver) = mpsc::channel::<Result<Bytes>>(4);
-    let body =
-        futures::stream::unfold(
-            receiver,
-            |mut receiver| async move { Some((receiver.recv().await?, receiver)) },
-        );
-    let blobs = Arc::clone(blobs);
-    let put = runtime.spawn(async move { blobs.put(body.boxed(), size).await });
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        match reader.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(n) => {
-                if sender.blocking_send(Ok(Bytes::copy_from_slice(&buffer[..n]))).is_err() {
-                    break;
-                }
-            }
-            Err(error) => {
-                let error = Error::verification("transfer-damaged", "a blob of the transfer is damaged")
-                    .with_source(error);
-                let _ = sender.blocking_send(Err(error));
-                break;
-            }
-        }
-    }
-    drop(sender);
-    runtime.block_on(put).map_err(|e| Error::internal("storing a blob panicked", e))?
 }
 
 /// Distinct repositories of a transfer's releases.

@@ -8,10 +8,15 @@
 //! | `/api/v1/repositories/{name}/packages` | GET | any role | a page of packages, or a search |
 //! | `/api/v1/recordings…` | GET, POST | officer | recordings, collections, rehearsals |
 //! | `/api/v1/transfers…` | GET, POST | officer, approver | pack, receive, approve, publish |
-//! | `/api/v1/keys` | POST | admin | believe another site's key |
+//! | `/api/v1/keys…` | POST | admin | believe another site's key or root, seal to its key |
+//! | `/api/v1/receipts`, `/api/v1/repairs…` | POST | officer | what travels back |
+//! | `/api/v1/wants…` | GET, POST | any role; officer | what is asked for and not here |
+//! | `/api/v1/streams…` | GET, POST | any role; admin | frozen streams |
+//! | `/api/v1/operations/{name}` | GET | any role | how far long work has come |
 //! | `/api/v1/audit…` | GET | admin, auditor | entries and checkpoints |
 
 mod audit;
+mod carry;
 mod recordings;
 mod repositories;
 mod transfers;
@@ -34,6 +39,7 @@ pub(crate) fn routes() -> Router<Site> {
         .route("/api/v1/whoami", get(whoami))
         .route("/api/v1/keys", post(trust_key))
         .merge(audit::routes())
+        .merge(carry::routes())
         .merge(recordings::routes())
         .merge(repositories::routes())
         .merge(transfers::routes())
@@ -81,6 +87,7 @@ async fn site(State(site): State<Site>) -> Json<Value> {
         "url": site.registry.public_url(),
         "key": site.key.to_string(),
         "key_id": site.key.id().to_string(),
+        "recipient": site.crossing.recipient(),
         "version": env!("CARGO_PKG_VERSION"),
     }))
 }

@@ -22,7 +22,7 @@ use crate::{
     parity::Data,
     refusal::Refusal,
     survey::Survey,
-    volume::{HashFile, failed},
+    volume::{HashFile, Parts, failed},
 };
 
 const MAGIC: &[u8; 8] = b"CT1PATCH";
@@ -77,6 +77,11 @@ impl Patch {
         self.ranges.get(at).filter(|(range, _)| range.start <= bytes.start && bytes.end <= range.end)
     }
 
+    /// How many bytes of the data stream from `offset` on are here.
+    pub fn reach(&self, offset: u64) -> u64 {
+        self.find(&(offset..offset)).map_or(0, |(range, _)| range.end.saturating_sub(offset))
+    }
+
     pub fn covers(&self, bytes: &Range<u64>) -> bool {
         self.find(bytes).is_some()
     }
@@ -96,10 +101,11 @@ impl Patch {
 pub fn answer(survey: &Survey, ranges: &[(u64, u64)], into: &Path) -> Result<(PathBuf, u64)> {
     let header = &survey.header;
     let manifest = header.manifest_name();
+    let volumes = (1..=header.volumes()).map(|n| survey.whole(&name::volume(n)).ok()).collect();
     let data = Data {
         manifest: survey.whole(manifest).ok(),
         manifest_size: header.file(manifest).map_or(0, |f| f.size),
-        payload: survey.payload(),
+        payload: Parts::new(header.payload.volume_size, volumes),
     };
     let end = header.parity.map_or(0, |g| g.data_len);
     let sound = ranges.windows(2).all(|p| p[0].0.saturating_add(p[0].1) <= p[1].0)
@@ -111,31 +117,66 @@ pub fn answer(survey: &Survey, ranges: &[(u64, u64)], into: &Path) -> Result<(Pa
     let folder = into.join(header.folder_name());
     std::fs::create_dir(&folder).map_err(|e| failed("an answer", e))?;
     let written = (|| -> Result<u64> {
-        let mut copy = HashFile::create(&folder, name::HEADER)?;
-        io::copy(&mut survey.medium.any(name::HEADER)?, &mut copy).map_err(|e| failed(name::HEADER, e))?;
-        let mut bytes = copy.close()?.size;
-        let list = List { transfer: survey.header_sha256, ranges: ranges.to_vec() };
-        let json = serde_json::to_vec(&list).map_err(|e| Error::internal("a patch", e))?;
-        let name = name::patch(1);
-        let mut out = HashFile::create(&folder, &name)?;
-        let head = [MAGIC.as_slice(), &(json.len() as u64).to_le_bytes(), &json].concat();
-        out.write_all(&head).map_err(|e| failed(&name, e))?;
-        let mut buffer = vec![0; 1 << 20];
-        for (offset, len) in ranges {
-            let mut at = 0;
-            while at < *len {
-                let n = usize::try_from((len - at).min(1 << 20)).unwrap_or(1 << 20);
-                let read = data.read_at(offset + at, &mut buffer[..n]);
-                read.map_err(|e| Error::io("reading the sender's copy of the transfer", e))?;
-                out.write_all(&buffer[..n]).map_err(|e| failed(&name, e))?;
-                at += n as u64;
-            }
-        }
-        bytes += out.close()?.size;
-        Ok(bytes)
+        let copied = copy(survey, &folder, name::HEADER)?;
+        Ok(copied
+            + write(&folder, 1, &survey.header_sha256, ranges, &|offset, out| data.read_at(offset, out))?)
     })();
     if written.is_err() {
         let _ = std::fs::remove_dir_all(&folder);
     }
     Ok((folder, written?))
+}
+
+/// Copies the header and the manifest, and keeps `ranges` of the data stream in one more patch.
+pub fn stash(
+    survey: &Survey,
+    ranges: &[(u64, u64)],
+    read: &dyn Fn(u64, &mut [u8]) -> io::Result<()>,
+    into: &Path,
+) -> Result<PathBuf> {
+    let folder = into.join(survey.header.folder_name());
+    std::fs::create_dir_all(&folder).map_err(|e| failed("a stash", e))?;
+    for name in [name::HEADER, survey.header.manifest_name()] {
+        if !folder.join(name).exists() {
+            copy(survey, &folder, name)?;
+        }
+    }
+    if !ranges.is_empty() {
+        let free = (1..).find(|n| !folder.join(name::patch(*n)).exists()).unwrap_or(1);
+        write(&folder, free, &survey.header_sha256, ranges, read)?;
+    }
+    Ok(folder)
+}
+
+fn copy(survey: &Survey, folder: &Path, name: &str) -> Result<u64> {
+    let mut copy = HashFile::create(folder, name)?;
+    io::copy(&mut survey.medium.any(name)?, &mut copy).map_err(|e| failed(name, e))?;
+    Ok(copy.close()?.size)
+}
+
+fn write(
+    folder: &Path,
+    number: u32,
+    transfer: &Sha256,
+    ranges: &[(u64, u64)],
+    read: &dyn Fn(u64, &mut [u8]) -> io::Result<()>,
+) -> Result<u64> {
+    let list = List { transfer: *transfer, ranges: ranges.to_vec() };
+    let json = serde_json::to_vec(&list).map_err(|e| Error::internal("a patch", e))?;
+    let name = name::patch(number);
+    let mut out = HashFile::create(folder, &name)?;
+    let head = [MAGIC.as_slice(), &(json.len() as u64).to_le_bytes(), &json].concat();
+    out.write_all(&head).map_err(|e| failed(&name, e))?;
+    let mut buffer = vec![0; 1 << 20];
+    for (offset, len) in ranges {
+        let mut at = 0;
+        while at < *len {
+            let n = usize::try_from((len - at).min(1 << 20)).unwrap_or(1 << 20);
+            read(offset + at, &mut buffer[..n])
+                .map_err(|e| Error::io("reading a copy of the transfer", e))?;
+            out.write_all(&buffer[..n]).map_err(|e| failed(&name, e))?;
+            at += n as u64;
+        }
+    }
+    Ok(out.close()?.size)
 }

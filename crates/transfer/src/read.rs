@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -10,7 +10,7 @@ use std::{
 };
 
 use cofferdam_trust::age::{OpenReader, SealingKey};
-use cofferdam_types::{Sha256, Sha256Hasher};
+use cofferdam_types::{Result as Done, Sha256, Sha256Hasher};
 
 use crate::{
     header::{Header, Suite},
@@ -18,7 +18,7 @@ use crate::{
     manifest::{self, BlobEntry, Index, RecipeLine, Record},
     medium, pack,
     refusal::{Refusal, from_error},
-    survey::{Progress, Survey},
+    survey::{Payload, Progress, Survey},
     trust::Trust,
     volume::Parts,
 };
@@ -243,6 +243,48 @@ impl Contents {
         (packs.first().map_or(0, |p| p.offset), packs.iter().map(|p| u64::from(p.len)).sum())
     }
 
+    /// Which of these groups can be read from what is on the media now, and the names of the volumes that
+    /// the others need.
+    ///
+    /// # Errors
+    /// When a patch is none.
+    pub fn readable(&self, groups: &[Group]) -> Result<(Vec<Group>, Vec<String>), Refusal> {
+        let payload = self.survey.payload()?;
+        let (mut here, mut missing) = (Vec::new(), std::collections::BTreeSet::new());
+        for group in groups {
+            let (from, len) = self.span(group);
+            if payload.here(from, from + len).1 {
+                here.push(*group);
+                continue;
+            }
+            let each = self.survey.header.payload.volume_size;
+            let (first, last) = (from / each, (from + len - 1) / each);
+            let names = (first..=last).filter_map(|n| Some(crate::name::volume(u32::try_from(n + 1).ok()?)));
+            missing.extend(names.filter(|name| self.survey.whole(name).is_err()));
+        }
+        Ok((here, missing.into_iter().collect()))
+    }
+
+    /// Keeps what is needed to go on without these media: header, manifest, and the parts that are here of
+    /// groups that are not here whole. `into/<the transfer's name>` is given together with the next medium.
+    ///
+    /// # Errors
+    /// `NoSpace`; a medium that cannot be read.
+    pub fn stash(&self, groups: &[Group], into: &Path) -> Done<PathBuf> {
+        let payload = self.survey.payload()?;
+        let shift = self.survey.header.file(self.survey.header.manifest_name()).map_or(0, |f| f.size);
+        let mut ranges = Vec::new();
+        for group in groups {
+            let (from, len) = self.span(group);
+            let (here, whole) = payload.here(from, from + len);
+            if !whole {
+                ranges.extend(here.into_iter().map(|(offset, len)| (offset + shift, len)));
+            }
+        }
+        let read = |offset: u64, out: &mut [u8]| payload.read_at(offset - shift, out);
+        crate::patch::stash(&self.survey, &ranges, &read, into)
+    }
+
     /// The blobs of a group.
     #[must_use]
     pub fn blobs_of(&self, group: &Group) -> &[BlobEntry] {
@@ -266,7 +308,7 @@ impl Contents {
     /// # Errors
     /// The sink's own, or a refusal that names volume and offset.
     pub fn read<S: Sink>(&self, groups: &[Group], sink: &S) -> Result<(), S::Error> {
-        let payload = self.survey.payload();
+        let payload = self.survey.payload()?;
         let (next, trouble) = (AtomicUsize::new(0), Mutex::new(None));
         let work = || {
             while let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -286,7 +328,7 @@ impl Contents {
         trouble.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).map_or(Ok(()), Err)
     }
 
-    fn read_group<S: Sink>(&self, payload: &Parts, group: &Group, sink: &S) -> Result<(), S::Error> {
+    fn read_group<S: Sink>(&self, payload: &Payload, group: &Group, sink: &S) -> Result<(), S::Error> {
         let blobs = self.blobs_of(group);
         if self.survey.header.suite == Suite::Inspectable {
             for (entry, name) in blobs.iter().zip(&self.index.names[group.blobs.0..group.blobs.1]) {
@@ -316,7 +358,7 @@ impl Contents {
     }
 
     /// One pack, opened and unpacked.
-    fn unpack(&self, payload: &Parts, number: u32) -> Result<Vec<u8>, Refusal> {
+    fn unpack(&self, payload: &Payload, number: u32) -> Result<Vec<u8>, Refusal> {
         let Some(place) = self.index.packs.get(number as usize) else { return Ok(Vec::new()) };
         let (volume, offset) = Parts::place(self.survey.header.payload.volume_size, place.offset);
         let mut sealed = vec![0; place.len as usize];
@@ -335,7 +377,7 @@ impl Contents {
 /// A blob that fills several packs.
 struct Chain<'a> {
     contents: &'a Contents,
-    payload: &'a Parts,
+    payload: &'a Payload,
     next: u32,
     end: u32,
     raw: Vec<u8>,
@@ -344,7 +386,7 @@ struct Chain<'a> {
 }
 
 impl<'a> Chain<'a> {
-    const fn new(contents: &'a Contents, payload: &'a Parts, group: &Group) -> Self {
+    const fn new(contents: &'a Contents, payload: &'a Payload, group: &Group) -> Self {
         let (next, end) = (group.first, group.first + group.packs);
         Self { contents, payload, next, end, raw: Vec::new(), at: 0, refusal: None }
     }

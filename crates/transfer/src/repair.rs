@@ -21,7 +21,6 @@ use crate::{
     medium,
     name::{self, Name, README},
     parity::{Data, Spare},
-    patch::{self, Patch},
     readme,
     refusal::{Refusal, from_error},
     survey::{FileState, Progress, Survey},
@@ -162,11 +161,6 @@ impl Survey {
             })
         };
         files.filter_map(cut).collect()
-    }
-
-    fn patches(&self) -> Result<Vec<Patch>, Refusal> {
-        let names = self.medium.names.keys().filter(|n| matches!(Name::parse(n), Some(Name::Patch(_))));
-        names.map(|name| patch::open(self.medium.any(name)?, name, &self.header_sha256)).collect()
     }
 
     fn left_after_patches(&self, layout: &Layout, damage: &Damage) -> Result<Damage, Refusal> {

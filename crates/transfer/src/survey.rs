@@ -17,6 +17,7 @@ use crate::{
     header::{FileEntry, Header, Suite},
     medium::{self, Medium},
     name::{self, Name},
+    patch::{self, Patch},
     refusal::Refusal,
     trust::{Believed, Trust, read_header},
     volume::Parts,
@@ -215,10 +216,80 @@ impl Survey {
         }
     }
 
-    /// The whole volumes as one stream.
-    pub(crate) fn payload(&self) -> Parts {
+    /// The whole volumes as one stream; what is in no volume here may be in a patch.
+    pub(crate) fn payload(&self) -> Result<Payload, Refusal> {
         let files = (1..=self.header.volumes()).map(|n| self.whole(&name::volume(n)).ok()).collect();
-        Parts::new(self.header.payload.volume_size, files)
+        let shift = self.header.file(self.header.manifest_name()).map_or(0, |f| f.size);
+        Ok(Payload {
+            parts: Parts::new(self.header.payload.volume_size, files),
+            patches: self.patches()?,
+            shift,
+        })
+    }
+
+    pub(crate) fn patches(&self) -> Result<Vec<Patch>, Refusal> {
+        let names = self.medium.names.keys().filter(|n| matches!(Name::parse(n), Some(Name::Patch(_))));
+        let mut patches = Vec::new();
+        for name in names {
+            for folder in self.medium.names.get(name).into_iter().flatten() {
+                patches.push(patch::open(self.medium.file(*folder, name)?, name, &self.header_sha256)?);
+            }
+        }
+        Ok(patches)
+    }
+}
+
+/// The payload as far as it is here.
+pub(crate) struct Payload {
+    parts: Parts,
+    patches: Vec<Patch>,
+    /// Where the payload starts in the data stream, in which patches count.
+    shift: u64,
+}
+
+impl Payload {
+    /// Fills `out`; `NotFound` when a byte of it is in no volume and no patch.
+    pub fn read_at(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        let mut at = 0;
+        while at < out.len() {
+            let here = offset + at as u64;
+            let left = (out.len() - at) as u64;
+            let n = match self.parts.reach(here) {
+                0 => self.patches.iter().map(|p| p.reach(here + self.shift)).max().unwrap_or(0),
+                n => n,
+            };
+            let n = usize::try_from(n.min(left)).unwrap_or(usize::MAX);
+            let part = &mut out[at..at + n];
+            if n == 0 {
+                return Err(std::io::ErrorKind::NotFound.into());
+            }
+            match self.parts.reach(here) {
+                0 => {
+                    let patch = self.patches.iter().max_by_key(|p| p.reach(here + self.shift));
+                    patch.ok_or(std::io::ErrorKind::NotFound)?.read(here + self.shift, part)?;
+                }
+                _ => self.parts.read_at(here, part)?,
+            }
+            at += n;
+        }
+        Ok(())
+    }
+
+    /// The ranges of `from..to` that are here, and whether that is all of it.
+    pub fn here(&self, from: u64, to: u64) -> (Vec<(u64, u64)>, bool) {
+        let (mut ranges, mut at, mut whole) = (Vec::new(), from, true);
+        while at < to {
+            let patched = self.patches.iter().map(|p| p.reach(at + self.shift)).max().unwrap_or(0);
+            let n = self.parts.reach(at).max(patched).min(to - at);
+            if n > 0 {
+                ranges.push((at, n));
+                at += n;
+                continue;
+            }
+            whole = false;
+            at = self.parts.next_part(at).min(to);
+        }
+        (ranges, whole)
     }
 }
 

@@ -141,6 +141,23 @@ impl Parts {
         Ok(())
     }
 
+    /// How many bytes from `offset` on lie in one part that is here; 0 when it is not.
+    pub fn reach(&self, offset: u64) -> u64 {
+        let number = offset.checked_div(self.each).and_then(|n| usize::try_from(n).ok());
+        match number.and_then(|n| self.files.get(n)) {
+            Some(Some(_)) => self.each - offset % self.each,
+            _ => 0,
+        }
+    }
+
+    /// Where the part after the one with `offset` begins.
+    pub const fn next_part(&self, offset: u64) -> u64 {
+        match offset.checked_div(self.each) {
+            Some(n) => (n + 1).saturating_mul(self.each),
+            None => u64::MAX,
+        }
+    }
+
     /// The name and offset inside its volume of a payload offset.
     pub fn place(each: u64, offset: u64) -> (String, u64) {
         let number = u32::try_from(offset.checked_div(each).unwrap_or(0) + 1).unwrap_or(u32::MAX);

@@ -72,6 +72,7 @@ pub async fn create(home: &Home, config_text: &str, admin: &str) -> Result<Strin
     if !home.key_file().exists() {
         SigningKey::generate()?.write_new(&home.key_file())?;
     }
+    home.sealing_key()?;
     let db = database(home, &config).await?;
     let clock = std::sync::Arc::new(SystemClock);
     let blobs = std::sync::Arc::new(cofferdam_blobs::LocalBlobs::open(&home.blobs())?);

@@ -1,12 +1,15 @@
 //! One file a command.
 
 mod audit;
+mod carry;
 mod config;
 mod doctor;
 mod env;
 mod init;
 mod inside;
 mod key;
+mod medium;
+mod progress;
 mod project;
 mod record;
 mod repo;
@@ -82,10 +85,18 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
         Command::Rehearse { name, keep } => record::rehearse(context, &name, keep.as_deref()).await,
         Command::Collect { name } => record::collect(context, &name).await.map(done),
         Command::Pack(arguments) => transfers::pack(context, &arguments).await.map(done),
-        Command::Verify { folder, keys, destination } => {
-            transfers::verify(context, &folder, &keys, &destination).map(done)
+        Command::Release { folder, key } => medium::release(context, &folder, &key).map(done),
+        Command::Inspect { folder } => medium::inspect(context, &folder).map(done),
+        Command::Verify { folders, keys, threshold, destination } => {
+            medium::verify(context, &folders, &keys, threshold, destination.as_deref()).map(done)
         }
-        Command::Receive { folder } => transfers::receive(context, &folder).await,
+        Command::Receive { folders, accept_expired } => {
+            transfers::receive(context, &folders, accept_expired.as_deref()).await
+        }
+        Command::Repair(arguments) => carry::repair(context, &arguments).await.map(done),
+        Command::Receipt { action } => carry::receipt(context, action).await.map(done),
+        Command::Want { action } => carry::want(context, action).await.map(done),
+        Command::Stream { action } => carry::stream(context, action).await.map(done),
         Command::Transfers { id } => transfers::list(context, id).await.map(done),
         Command::Approve(arguments) => transfers::vote(context, &arguments, "approve").await.map(done),
         Command::Reject(arguments) => transfers::vote(context, &arguments, "reject").await.map(done),

@@ -1,18 +1,16 @@
-//! `cofferdam pack`, `verify`, `receive`, `transfers`, `approve`, `reject`, `publish`.
+//! `cofferdam pack`, `receive`, `transfers`, `approve`, `reject`, `publish`.
 
 use std::{
     io::{IsTerminal as _, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use cofferdam_transfer::{Trust, freshness, verify as verify_folder};
-use cofferdam_trust::VerifyingKey;
-use cofferdam_types::{Clock as _, Error, Result, time::SystemClock};
-use indicatif::{ProgressBar, ProgressStyle};
+use cofferdam_transfer::Profile;
+use cofferdam_types::{Error, Result};
 use serde_json::{Value, json};
 
-use super::Context;
+use super::{Context, medium, progress};
 use crate::{
     cli::{PackArgs, VoteArgs},
     output,
@@ -22,106 +20,133 @@ fn number(value: &Value, name: &str) -> u64 {
     value[name].as_u64().unwrap_or(0)
 }
 
+/// What `--door` says: nothing for sealed, else a profile.
+fn profile(door: &str) -> Result<Option<Profile>> {
+    match door {
+        "sealed" => Ok(None),
+        "inspectable" => Ok(Some(Profile::default())),
+        file => {
+            let wrong = |why: String| {
+                Error::invalid("door", format!("`{file}` is no door: {why}")).hint(
+                    "give `sealed`, `inspectable`, or a file with a profile (see the manual, transfers)",
+                )
+            };
+            let text = std::fs::read_to_string(file).map_err(|e| wrong(e.to_string()))?;
+            toml::from_str(&text).map(Some).map_err(|e| wrong(e.to_string()))
+        }
+    }
+}
+
 /// `cofferdam pack`.
 pub async fn pack(context: &Context, arguments: &PackArgs) -> Result<()> {
     let into = std::path::absolute(&arguments.into).map_err(|e| Error::io("finding the medium", e))?;
-    let body = json!({
-        "destination": arguments.to, "recordings": arguments.recordings, "projects": arguments.projects,
-        "into": into, "full": arguments.full,
+    if !(0.0..=100.0).contains(&arguments.parity) {
+        return Err(Error::invalid("parity", "parity is between 0 and 100 per cent"));
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 1000")]
+    let permille = (arguments.parity * 10.0).round() as u32;
+    let volume_size = arguments.media.as_deref().map(medium::volume_size).transpose()?;
+    let mut body = json!({
+        "destinations": arguments.to, "recordings": arguments.recordings, "projects": arguments.projects,
+        "into": into, "full": arguments.full, "assume_received": arguments.assume_received,
+        "profile": profile(&arguments.door)?, "volume_size": volume_size, "parity_permille": permille,
+        "delta": arguments.delta, "new_epoch": arguments.new_epoch, "dry_run": arguments.dry_run,
     });
-    let value = context.client()?.post("/api/v1/transfers/pack", &body).await?;
-    output::show(&value, context.json, |v| {
-        format!(
-            "packed transfer {} into {}\n  {} on the medium: {} blobs ({}), {} already there ({})\n  identity {}\n",
-            v["id"],
-            v["path"].as_str().unwrap_or(""),
-            output::bytes(number(v, "bytes")),
-            v["blobs"],
-            output::bytes(number(v, "blob_bytes")),
-            v["held"],
-            output::bytes(number(v, "held_bytes")),
+    let value = progress::follow(&context.client()?, "/api/v1/transfers/pack", &mut body).await?;
+    if !arguments.dry_run {
+        medium::print_papers(
+            Path::new(value["path"].as_str().unwrap_or_default()),
+            arguments.media.as_deref(),
+        )?;
+    }
+    output::show(&value, context.json, |v| packed(v, arguments.dry_run));
+    Ok(())
+}
+
+fn packed(v: &Value, dry_run: bool) -> String {
+    let mut text = if dry_run {
+        "this would be packed; nothing was written\n".to_owned()
+    } else {
+        format!("packed transfer {} into {}\n", v["id"], v["path"].as_str().unwrap_or(""))
+    };
+    text += &format!(
+        "  {} on the medium: {} blobs ({}), {} the receiver holds ({})\n",
+        output::bytes(number(v, "bytes")),
+        v["blobs"],
+        output::bytes(number(v, "blob_bytes")),
+        v["held"],
+        output::bytes(number(v, "held_bytes")),
+    );
+    let at = |n: usize| v["delta_bytes"][n].as_u64().unwrap_or(0);
+    if number(v, "deltas") > 0 {
+        text += &format!(
+            "  {} files travel as recipes: {} instead of {}\n",
+            v["deltas"],
+            output::bytes(at(1)),
+            output::bytes(at(0))
+        );
+    }
+    if v["receipt"].is_null() && number(v, "held") == 0 {
+        text += "  no receipt has come back yet: everything travels\n";
+    }
+    if !dry_run {
+        text += &format!(
+            "  {}, {} volumes and {} of parity\n  identity {}\n",
+            v["suite"].as_str().unwrap_or(""),
+            v["volumes"][0],
+            v["volumes"][1],
             v["header_sha256"].as_str().unwrap_or("")
-        )
-    });
-    Ok(())
-}
-
-/// A bar on a terminal, nothing elsewhere.
-struct Bar(ProgressBar);
-
-impl Bar {
-    fn new() -> Self {
-        let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
-        let style =
-            ProgressStyle::with_template("verifying {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
-        Self(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
+        );
     }
-}
-
-impl cofferdam_transfer::Progress for Bar {
-    fn bytes(&self, done: u64, total: u64) {
-        self.0.set_length(total);
-        self.0.set_position(done);
-    }
-}
-
-/// `cofferdam verify`: works anywhere, with nothing but public keys.
-pub fn verify(context: &Context, folder: &Path, keys: &[String], destination: &str) -> Result<()> {
-    let keys = keys.iter().map(|k| k.parse::<VerifyingKey>()).collect::<Result<Vec<_>>>()?;
-    let this_site = destination.parse().map_err(|e| Error::invalid("site-name", format!("{e}")))?;
-    let trust = Trust { keys, threshold: 1, this_site };
-    let bar = Bar::new();
-    let verified = verify_folder(folder, &trust, &bar)?;
-    bar.0.finish_and_clear();
-    let header = &verified.header;
-    let value = json!({
-        "ok": true, "stream": header.stream, "epoch": header.epoch, "seq": header.seq, "created": header.created,
-        "header_sha256": verified.header_sha256, "files": header.files.len() + 1,
-        "bytes": header.files.iter().map(|f| f.size).sum::<u64>(), "blobs": verified.blob_list().len(),
-        "requires": verified.required().len(),
-        "freshness": format!("{:?}", freshness(header, SystemClock.now())),
-        "signers": verified.signers.iter().map(ToString::to_string).collect::<Vec<_>>(),
-    });
-    output::show(&value, context.json, |v| {
-        format!(
-            "the transfer is whole and signed: {} number {}, {} blobs, {}\n  identity {}\n",
-            header.stream,
-            header.seq,
-            v["blobs"],
-            output::bytes(number(v, "bytes")),
-            verified.header_sha256
-        )
-    });
-    Ok(())
+    text
 }
 
 /// `cofferdam receive`.
-pub async fn receive(context: &Context, folder: &Path) -> Result<ExitCode> {
-    let folder = std::path::absolute(folder).map_err(|e| Error::io("finding the transfer", e))?;
-    let value = context.client()?.post("/api/v1/transfers/receive", &json!({ "path": folder })).await?;
+pub async fn receive(
+    context: &Context,
+    folders: &[PathBuf],
+    accept_expired: Option<&str>,
+) -> Result<ExitCode> {
+    let absolute =
+        |folder: &PathBuf| std::path::absolute(folder).map_err(|e| Error::io("finding the transfer", e));
+    let folders = folders.iter().map(absolute).collect::<Result<Vec<_>>>()?;
+    let mut body = json!({ "folders": folders, "accept_expired": accept_expired });
+    let value = progress::follow(&context.client()?, "/api/v1/transfers/receive", &mut body).await?;
     let sound = value["sound"] == true;
-    output::show(&value, context.json, |v| {
-        let mut text = format!(
-            "received transfer {} from `{}`: {} releases, {} blobs, {}; in quarantine, nobody sees it yet\n",
-            v["id"],
-            v["source"].as_str().unwrap_or(""),
-            v["releases"],
-            v["blobs"],
-            output::bytes(number(v, "bytes"))
-        );
-        for refused in v["refused"].as_array().into_iter().flatten() {
-            let text_of = |at: usize| refused[at].as_str().unwrap_or("").to_owned();
-            text.push_str(&format!("  refused: {} ({})\n", text_of(0), text_of(1)));
-        }
-        if sound {
-            text.push_str(&format!(
-                "next: two other people look at it (`cofferdam transfers {0}`) and `cofferdam approve {0}`\n",
-                v["id"]
-            ));
-        }
-        text
-    });
+    output::show(&value, context.json, received);
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::from(3) })
+}
+
+fn received(v: &Value) -> String {
+    if v["again"] == true {
+        return format!("transfer {} was received before; nothing was done again\n", v["id"]);
+    }
+    let mut text = format!(
+        "received transfer {} from `{}`: {} releases, {} blobs and {} rebuilt, {}; in quarantine, nobody sees it yet\n",
+        v["id"],
+        v["source"].as_str().unwrap_or(""),
+        v["releases"],
+        v["blobs"],
+        v["rebuilt"],
+        output::bytes(number(v, "bytes"))
+    );
+    for file in v["mended"].as_array().into_iter().flatten() {
+        text.push_str(&format!("  mended: {}\n", file.as_str().unwrap_or("")));
+    }
+    for (list, word) in [("door", "at the door"), ("refused", "refused")] {
+        for line in v[list].as_array().into_iter().flatten() {
+            let text_of = |at: usize| line[at].as_str().unwrap_or("").to_owned();
+            text.push_str(&format!("  {word}: {} ({})\n", text_of(0), text_of(1)));
+        }
+    }
+    if v["sound"] == true {
+        text.push_str(&format!(
+            "next: two other people look at it (`cofferdam transfers {0}`) and `cofferdam approve {0}`\n\
+             and the sender learns of it by `cofferdam receipt give {0}`\n",
+            v["id"]
+        ));
+    }
+    text
 }
 
 /// `cofferdam transfers`.

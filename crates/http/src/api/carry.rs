@@ -1,0 +1,220 @@
+//! What travels back and forth beside the packages: keys, receipts, repair requests, wants; and how far long
+//! work has come.
+
+use std::path::PathBuf;
+
+use axum::{
+    Extension, Json, Router,
+    extract::{Path, State},
+    routing::{get, post},
+};
+use cofferdam_access::{Action, Principal};
+use cofferdam_trust::Envelope;
+use cofferdam_types::{Error, Sha256, SiteName, TransferId};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Answer, Body, value};
+use crate::{Site, auth::may};
+
+pub(super) fn routes() -> Router<Site> {
+    Router::new()
+        .route("/api/v1/keys/recipient", post(recipient))
+        .route("/api/v1/keys/root", post(root))
+        .route("/api/v1/transfers/{id}/receipt", post(give_receipt))
+        .route("/api/v1/receipts", post(take_receipt))
+        .route("/api/v1/repairs/request", post(request_repair))
+        .route("/api/v1/repairs/answer", post(answer_repair))
+        .route("/api/v1/wants", get(wants).post(want))
+        .route("/api/v1/wants/request", post(request_wants))
+        .route("/api/v1/wants/take", post(take_wants))
+        .route("/api/v1/streams", get(streams))
+        .route("/api/v1/streams/thaw", post(thaw))
+        .route("/api/v1/operations/{name}", get(operation))
+}
+
+#[derive(Deserialize)]
+struct Recipient {
+    site: SiteName,
+    recipient: String,
+}
+
+async fn recipient(
+    State(site): State<Site>,
+    Extension(principal): Extension<Principal>,
+    Body(body): Body<Recipient>,
+) -> Answer {
+    may(&site, &principal, Action::RepositoryManage)?;
+    let recipient = body.recipient.parse().map_err(|e: Error| e)?;
+    site.crossing.add_recipient(&body.site, &recipient, &principal.actor()).await?;
+    value(&json!({ "site": body.site, "recipient": recipient }))
+}
+
+#[derive(Deserialize)]
+struct RootDocument {
+    site: SiteName,
+    root: Envelope,
+    fingerprint: Option<Sha256>,
+}
+
+async fn root(
+    State(site): State<Site>,
+    Extension(principal): Extension<Principal>,
+    Body(body): Body<RootDocument>,
+) -> Answer {
+    may(&site, &principal, Action::RepositoryManage)?;
+    let root = site.crossing.trust_root(&body.site, &body.root, body.fingerprint, &principal.actor()).await?;
+    value(
+        &json!({ "site": body.site, "version": root.version, "fingerprint": root.fingerprint()?, "expires": root.expires }),
+    )
+}
+
+#[derive(Deserialize)]
+struct Level {
+    #[serde(default)]
+    level: Option<u8>,
+}
+
+async fn give_receipt(
+    State(site): State<Site>,
+    Extension(principal): Extension<Principal>,
+    Path(id): Path<TransferId>,
+    Body(body): Body<Level>,
+) -> Answer {
+    may(&site, &principal, Action::TransferReceive)?;
+    value(&site.crossing.give_receipt(id, body.level, &principal.actor()).await?)
+}
+
+#[derive(Deserialize)]
+struct Text {
+    text: String,
+}
+
+async fn take_receipt(
+    State(site): State<Site>,
+    Extension(principal): Extension<Principal>,
+    Body(body): Body<Text>,
+) -> Answer {
+    may(&site, &principal, Action::TransferPack)?;
+    value(&site.crossing.take_receipt(&body.text, &principal.actor()).await?)
+}
+
+#[derive(Deserialize)]
+struct Folders {
+    folders: Vec<PathBuf>,
+}
+
+async fn request_repair(
+    State(site): State<Site>,
+    Extension(principal): Extension<Principal>,
+    Body(body): Body<Folders>,
+) -> Answer {
+    may(&site, &principal, Action::TransferReceive)?;
+    let (request, bytes) = site.crossing.request_repair(body.folders, &principal.actor()).await?;
+    value(&json!({ "request": request, "bytes": bytes }))
+}
+
+#[derive(Deserialize)]
+struct Answered {
+    request: String,
+    from: Option<PathBuf>,
+    into: PathBuf,
+}
+
+async fn answer_repair(
+    State(site): State<Site>,
+    Extension(principal): Extension<Principal>,
+    Body(body): Body<Answered>,
+) -> Answer {
+    may(&site, &principal, Action::TransferPack)?;
+    value(&site.crossing.answer_repair(&body.request, body.from, body.into, &principal.actor()).await?)
+}
+
+async fn wants(State(site): State<Site>, Extension(principal): Extension<Principal>) -> Answer {
+    may(&site, &principal, Action::TransferRead)?;
+    let wants: Vec<_> = site
+        .crossing
+        .wants()
+        .await?
+        .into_iter()
+        .map(|w| {
+            json!({
+                "id": w.id, "site": w.site, "format": w.format, "package": w.package, "version": w.version,
+                "asked": w.asked, "note": w.note, "actor": w.actor, "state": w.state, "first": w.first, "last": w.last,
+            })
+        })
+        .collect();
+    value(&json!({ "wants": wants }))
+}
+
+#[derive(Deserialize)]
+struct Wanted {
+    format: String,
+    package: String,
+    #[serde(default)]
+    version: String,
+    #[serde(default)]
+    note: String,
+}
+
+async fn want(
+    State(site): State<Site>,
+    Extension(principal): Extension<Principal>,
+    Body(body): Body<Wanted>,
+) -> Answer {
+    may(&site, &principal, Action::TransferRead)?;
+    let Wanted { format, package, version, note } = body;
+    site.crossing.want(&format, &package, &version, &note, &principal.actor()).await?;
+    Ok(Json(json!({ "format": format, "package": package, "version": version })))
+}
+
+async fn request_wants(State(site): State<Site>, Extension(principal): Extension<Principal>) -> Answer {
+    may(&site, &principal, Action::TransferReceive)?;
+    let (request, items) = site.crossing.request_wants(&principal.actor()).await?;
+    value(&json!({ "request": request, "items": items }))
+}
+
+async fn take_wants(
+    State(site): State<Site>,
+    Extension(principal): Extension<Principal>,
+    Body(body): Body<Text>,
+) -> Answer {
+    may(&site, &principal, Action::TransferPack)?;
+    let (from, items) = site.crossing.take_wants(&body.text, &principal.actor()).await?;
+    value(&json!({ "site": from, "items": items }))
+}
+
+async fn streams(State(site): State<Site>, Extension(principal): Extension<Principal>) -> Answer {
+    may(&site, &principal, Action::TransferRead)?;
+    let rows = site.crossing.frozen_streams().await?;
+    let frozen: Vec<_> = rows
+        .into_iter()
+        .map(|(stream, reason, at)| json!({ "stream": stream, "reason": reason, "at": at }))
+        .collect();
+    value(&json!({ "frozen": frozen }))
+}
+
+#[derive(Deserialize)]
+struct Thaw {
+    stream: String,
+    reason: String,
+}
+
+async fn thaw(
+    State(site): State<Site>,
+    Extension(principal): Extension<Principal>,
+    Body(body): Body<Thaw>,
+) -> Answer {
+    may(&site, &principal, Action::RepositoryManage)?;
+    site.crossing.thaw(&body.stream, &body.reason, &principal.actor()).await?;
+    value(&json!({ "stream": body.stream }))
+}
+
+async fn operation(
+    State(site): State<Site>,
+    Extension(principal): Extension<Principal>,
+    Path(name): Path<String>,
+) -> Answer {
+    may(&site, &principal, Action::TransferRead)?;
+    value(&site.crossing.board().stand(&name))
+}
