@@ -47,6 +47,7 @@ pub use header::{
 pub use limits::*;
 pub use manifest::{BlobEntry, RecipeLine, Record};
 pub use patch::answer;
+pub use press::EntropyByFile;
 pub use read::{CheckOnly, Contents, DoorFinding, Group, Sink, mismatch, verify};
 pub use refusal::Refusal;
 pub use repair::{Harm, Repaired, Stretch};

@@ -221,9 +221,7 @@ impl Index {
             Record::Git { project, .. } => format!("git\n{project}"),
             other => other.line()?,
         };
-        let mut short = [0; 16];
-        short.copy_from_slice(&Sha256::of(identity.as_bytes()).0[..16]);
-        self.seen.push(short);
+        self.see(&identity);
         match record {
             Record::Artifact { blobs, .. } => self.wanted.extend(blobs),
             Record::Git { bundle, .. } => self.wanted.push(*bundle),
@@ -235,6 +233,13 @@ impl Index {
             self.wanted.dedup();
         }
         Ok(())
+    }
+
+    /// Remembers what must come once only.
+    fn see(&mut self, identity: &str) {
+        let mut short = [0; 16];
+        short.copy_from_slice(&Sha256::of(identity.as_bytes()).0[..16]);
+        self.seen.push(short);
     }
 
     fn require(&mut self, sha256: Sha256, size: u64) -> Result<(), Refusal> {
@@ -273,7 +278,9 @@ impl Index {
         let group = &mut self.group;
         if group.blobs > 0 {
             self.end_group()?;
-        } else if group.packs > 0 && self.packs.last().is_some_and(|p| p.raw as usize != MAX_PACK_RAW) {
+        } else if group.packs > 0
+            && (raw == 0 || self.packs.last().is_some_and(|p| p.raw as usize != MAX_PACK_RAW))
+        {
             return Err(bad(format!("pack {} cannot continue the one before it", number + 1)));
         }
         let group = &mut self.group;
@@ -309,6 +316,8 @@ impl Index {
             return Err(bad(format!("the file name `{}` is not allowed here", name.escape_debug())));
         }
         self.items.add(record.line()?.as_bytes());
+        // Some file systems would take two such names for one.
+        self.see(&format!("file\n{}", name.to_ascii_lowercase()));
         self.item_bytes = add(self.item_bytes, *size)?;
         self.names.push(name.clone());
         self.carried(BlobEntry { sha256: *sha256, size: *size, at: number })
@@ -335,7 +344,7 @@ impl Index {
         let not_closed = |text: String| Refusal::invalid("not-closed", text).at("the manifest");
         self.seen.sort_unstable();
         if self.seen.windows(2).any(|pair| pair[0] == pair[1]) {
-            return Err(bad("the same thing is described twice"));
+            return Err(bad("the same thing is described twice, or two names differ in case only"));
         }
         self.seen = Vec::new();
         // A base and a payload are needed by their recipe.
@@ -359,7 +368,19 @@ impl Index {
             return Err(not_closed(format!("nothing needs blob {extra}")));
         }
         self.wanted = Vec::new();
+        let mut carried: Vec<Sha256> = Vec::new();
+        if !self.recipes.is_empty() {
+            carried.extend(self.blobs.iter().map(|b| b.sha256));
+            carried.sort_unstable();
+        }
         for recipe in &self.recipes {
+            // What a recipe reads is never the result of another one.
+            if carried.binary_search(&recipe.payload).is_err() {
+                return Err(not_closed(format!(
+                    "the recipe of {} reads a blob that is not carried",
+                    recipe.sha256
+                )));
+            }
             if self.required.binary_search_by(|r| r.0.cmp(&recipe.base)).is_err() {
                 return Err(not_closed(format!(
                     "the recipe of {} builds on a blob that is not required",
@@ -387,6 +408,9 @@ impl Index {
         let payload = (end, self.packs.len() as u64) == (header.payload.size, header.payload.packs);
         if !payload || self.totals != header.totals {
             return Err(bad("its totals are not those of the header"));
+        }
+        if header.suite == Suite::Sealed && !self.names.is_empty() {
+            return Err(bad("a sealed transfer has no flat files"));
         }
         if self.base() != header.base || self.items(header.suite) != header.items {
             return Err(bad("its Merkle roots are not those of the header"));
@@ -439,4 +463,125 @@ pub fn read(
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn digest(n: u8) -> String {
+        Sha256([n; 32]).to_hex()
+    }
+
+    fn needs(blobs: &[u8]) -> Value {
+        let blobs: Vec<String> = blobs.iter().map(|n| digest(*n)).collect();
+        json!({"kind": "artifact", "value": 1, "blobs": blobs})
+    }
+
+    fn blob(n: u8, size: u64) -> Value {
+        json!({"kind": "blob", "sha256": digest(n), "size": size})
+    }
+
+    fn file(name: &str, n: u8) -> Value {
+        json!({"kind": "file", "name": name, "sha256": digest(n), "size": 1})
+    }
+
+    fn pack(offset: u64, raw: usize) -> Value {
+        json!({"kind": "pack", "offset": offset, "len": 300, "raw": raw})
+    }
+
+    fn requires(n: u8) -> Value {
+        json!({"kind": "requires", "sha256": digest(n), "size": 1})
+    }
+
+    fn index(lines: &[Value]) -> Result<Index, Refusal> {
+        let mut index = Index::default();
+        lines.iter().try_for_each(|line| index.take(Record::parse(&line.to_string())?))?;
+        index.close().map(|()| index)
+    }
+
+    fn code(lines: &[Value]) -> &'static str {
+        index(lines).err().map_or("taken", |refusal| refusal.code)
+    }
+
+    #[test]
+    fn two_files_whose_names_differ_in_case_only_are_refused() {
+        assert_eq!(code(&[needs(&[1, 2]), file("B.txt", 1), file("a.txt", 2)]), "taken");
+        assert_eq!(
+            code(&[needs(&[1, 2, 3]), file("A.txt", 1), file("a.tx", 3), file("a.txt", 2)]),
+            "bad-manifest"
+        );
+    }
+
+    #[test]
+    fn a_chain_does_not_end_with_an_empty_pack() {
+        let whole = MAX_PACK_RAW as u64;
+        let chain =
+            |last: usize| [needs(&[1]), pack(0, MAX_PACK_RAW), pack(300, last), blob(1, whole + last as u64)];
+        assert_eq!(code(&chain(1)), "taken");
+        assert_eq!(code(&chain(0)), "bad-manifest");
+        assert_eq!(code(&[needs(&[1]), pack(0, 0), blob(1, 0)]), "taken");
+    }
+
+    #[test]
+    fn a_recipe_reads_a_carried_blob_and_a_held_one() {
+        let recipe = |n: u8, payload: u8| {
+            let line = json!({"sha256": digest(n), "size": 0, "base": digest(1), "payload": digest(payload),
+                "recipe": {"output": 0}});
+            Record::Recipe(serde_json::from_value(line).unwrap())
+        };
+        let closes = |recipes: &[Record]| {
+            let mut index = Index::default();
+            let lines = [needs(&[3, 4]), requires(1)].map(|line| Record::parse(&line.to_string()).unwrap());
+            let rest = [pack(0, 1), blob(5, 1)].map(|line| Record::parse(&line.to_string()).unwrap());
+            for record in lines.iter().chain(recipes).chain(&rest) {
+                index.take(record.clone()).unwrap();
+            }
+            index.close().err().map_or("taken", |refusal| refusal.code)
+        };
+        assert_eq!(closes(&[recipe(3, 5), recipe(4, 5)]), "taken");
+        assert_eq!(closes(&[recipe(3, 5), recipe(4, 1)]), "not-closed", "a held blob is no payload");
+        assert_eq!(closes(&[recipe(3, 5), recipe(4, 3)]), "not-closed", "a result is no payload");
+    }
+
+    #[test]
+    fn numbers_read_back_exactly() {
+        for number in
+            ["0.1", "5e-324", "2.2250738585072014e-308", "9007199254740993.0", "1.7976931348623157e308"]
+        {
+            let line = format!("{{\"kind\":\"artifact\",\"value\":{number},\"blobs\":[]}}");
+            let exact: f64 = number.parse().unwrap();
+            let Record::Artifact { value, .. } = serde_json::from_str(&line).unwrap() else {
+                panic!("{line}")
+            };
+            assert_eq!(value.as_f64().map(f64::to_bits), Some(exact.to_bits()), "{number}");
+        }
+        // Many of them, spelled as we spell them.
+        let mut x = 0x2545_F491_4F6C_DD1Du64;
+        for _ in 0..20_000 {
+            x ^= x << 13;
+            x ^= x >> 7;
+            x ^= x << 17;
+            let number = f64::from_bits(x);
+            if number.is_finite() {
+                let line = json!({"kind": "artifact", "value": number, "blobs": []}).to_string();
+                Record::parse(&line).unwrap_or_else(|e| panic!("{line}: {e}"));
+            }
+        }
+    }
+
+    #[test]
+    fn values_nest_only_so_deep() {
+        let nested = |n: usize| {
+            let line = format!(
+                "{{\"kind\":\"artifact\",\"value\":{}{},\"blobs\":[]}}",
+                "[".repeat(n),
+                "]".repeat(n)
+            );
+            Record::parse(&line).is_ok()
+        };
+        assert!(nested(126) && !nested(127));
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::io::Read as _;
 
-use cofferdam_trust::age::{self, Recipient, SealWriter, Sealer, SealingKey};
+use cofferdam_trust::age::{self, Entropy, Recipient, SealWriter, Sealer, SealingKey};
 
 use crate::limits::{MAX_FRAME_BYTES, MAX_PACK_RAW};
 
@@ -21,6 +21,10 @@ pub fn compress(raw: &[u8], ends: &[usize]) -> std::io::Result<Vec<u8>> {
     let mut out = Vec::with_capacity(raw.len() / 2 + 1024);
     let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
     let (mut from, mut at) = (0, 0);
+    if raw.is_empty() {
+        // Stock `zstd -d` takes no input for an error.
+        store(raw, &mut out);
+    }
     // Neighbours that compress share a frame: small files gain from each other.
     let mut flush = |from: usize, to: usize, out: &mut Vec<u8>| -> std::io::Result<()> {
         for part in raw[from..to].chunks(MAX_FRAME_BYTES) {
@@ -61,12 +65,12 @@ fn is_dense(raw: &[u8]) -> std::io::Result<bool> {
 /// One zstd frame of raw blocks (RFC 8878 section 3.1.1): magic, single-segment header with a content
 /// size of 8 bytes, then blocks of at most 128 KiB, each behind 3 bytes.
 fn store(raw: &[u8], out: &mut Vec<u8>) {
-    if raw.is_empty() {
-        return;
-    }
     out.extend_from_slice(&[0x28, 0xb5, 0x2f, 0xfd, 0xe0]);
     out.extend_from_slice(&(raw.len() as u64).to_le_bytes());
-    let last = raw.len().div_ceil(BLOCK) - 1;
+    if raw.is_empty() {
+        out.extend_from_slice(&[1, 0, 0]);
+    }
+    let last = raw.len().div_ceil(BLOCK).saturating_sub(1);
     for (n, block) in raw.chunks(BLOCK).enumerate() {
         let head = (block.len() << 3) | usize::from(n == last);
         out.extend_from_slice(&head.to_le_bytes()[..3]);
@@ -79,8 +83,8 @@ pub fn decompress(packed: &[u8], raw: usize) -> Result<Vec<u8>, &'static str> {
     if raw > MAX_PACK_RAW {
         return Err("the pack is larger than packs may be");
     }
-    if packed.is_empty() && raw == 0 {
-        return Ok(Vec::new());
+    if packed.is_empty() {
+        return Err("the pack does not decompress");
     }
     let mut out = Vec::with_capacity(raw);
     let mut decoder = zstd::Decoder::with_buffer(packed).map_err(|_| "the pack does not decompress")?;
@@ -94,9 +98,15 @@ pub fn decompress(packed: &[u8], raw: usize) -> Result<Vec<u8>, &'static str> {
 }
 
 /// Compresses and seals.
-pub fn seal(raw: &[u8], ends: &[usize], sealer: &Sealer) -> std::io::Result<Vec<u8>> {
-    let packed = compress(raw, ends)?;
-    sealer.seal(&packed).map_err(std::io::Error::other)
+pub fn seal(
+    raw: &[u8],
+    ends: &[usize],
+    sealer: &Sealer,
+    entropy: &mut dyn Entropy,
+) -> std::io::Result<Vec<u8>> {
+    let (packed, mut out) = (compress(raw, ends)?, Vec::new());
+    sealer.seal_into_with(&packed, &mut out, entropy).map_err(std::io::Error::other)?;
+    Ok(out)
 }
 
 /// Opens and unpacks.
@@ -109,8 +119,9 @@ pub fn open(sealed: &[u8], raw: usize, key: &SealingKey) -> Result<Vec<u8>, Stri
 pub struct SealedLines<W: std::io::Write>(zstd::Encoder<'static, SealWriter<W>>);
 
 impl<W: std::io::Write> SealedLines<W> {
-    pub fn new(inner: W, recipients: &[Recipient]) -> std::io::Result<Self> {
-        let sealed = Sealer::new(recipients).and_then(|s| s.writer(inner)).map_err(std::io::Error::other)?;
+    pub fn new(inner: W, recipients: &[Recipient], entropy: &mut dyn Entropy) -> std::io::Result<Self> {
+        let sealed = Sealer::new(recipients).and_then(|s| s.writer_with(inner, entropy));
+        let sealed = sealed.map_err(std::io::Error::other)?;
         zstd::Encoder::new(sealed, LEVEL).map(Self)
     }
 
@@ -164,6 +175,14 @@ mod tests {
         assert!(decompress(&packed, raw.len() - 1).is_err());
         assert!(decompress(&packed, raw.len() + 1).is_err());
         assert!(decompress(&compress(&[], &[0]).unwrap(), 0).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_pack_without_bytes_is_still_something_that_stock_zstd_unpacks() {
+        let packed = compress(&[], &[0]).unwrap();
+        assert_eq!(packed, [0x28, 0xb5, 0x2f, 0xfd, 0xe0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0]);
+        assert!(decompress(&packed, 0).unwrap().is_empty());
+        assert!(decompress(&[], 0).is_err());
     }
 
     #[test]

@@ -202,7 +202,9 @@ fn check_files(header: &Header) -> Result<(), Refusal> {
             _ => None,
         })
         .collect();
-    if roots.len() > MAX_ROOTS || roots.iter().any(|v| expect(&name::root(*v), None).is_none()) {
+    let ascending = roots.windows(2).all(|pair| pair[0] < pair[1]);
+    if !ascending || roots.len() > MAX_ROOTS || roots.iter().any(|v| expect(&name::root(*v), None).is_none())
+    {
         return bad(wrong);
     }
     let Some(manifest) = expect(header.manifest_name(), None) else { return bad(wrong) };

@@ -26,7 +26,7 @@ use crate::{
     name,
     pack::SealedLines,
     parity,
-    press::{Press, Pressed, Raw},
+    press::{EntropyByFile, Press, Pressed, Raw, system_entropy},
     readme,
     volume::{Cutter, HashFile, failed},
 };
@@ -267,6 +267,20 @@ impl Writer {
     /// # Errors
     /// `Invalid` for a draft that cannot be; `Conflict` (`transfer-exists`, `transfer-busy`).
     pub fn create(parent: &Path, draft: HeaderDraft, door: Door) -> Result<Self> {
+        Self::create_with_entropy(parent, draft, door, &system_entropy())
+    }
+
+    /// As [`Writer::create`] with secrets of the caller's, so that the same transfer can be made again bit
+    /// for bit. **For test vectors only**: whoever knows what `entropy` gives can open the transfer.
+    ///
+    /// # Errors
+    /// As [`Writer::create`].
+    pub fn create_with_entropy(
+        parent: &Path,
+        draft: HeaderDraft,
+        door: Door,
+        entropy: &EntropyByFile,
+    ) -> Result<Self> {
         let header = first_header(&draft, &door)?;
         let name = folder_name(&header.stream, header.epoch, header.seq);
         if parent.join(&name).symlink_metadata().is_ok() {
@@ -278,11 +292,11 @@ impl Writer {
         let file = HashFile::create(&folder, header.manifest_name())?;
         let (lines, body, parity_permille) = match door {
             Door::Sealed(sealed) => {
-                let lines =
-                    SealedLines::new(file, &header.recipients).map_err(|e| failed("the manifest", e))?;
+                let lines = SealedLines::new(file, &header.recipients, entropy(0).as_mut())
+                    .map_err(|e| failed("the manifest", e))?;
                 let packing = Packing {
                     cutter: Cutter::new(&folder, header.payload.volume_size, name::volume),
-                    press: Press::start(&header.recipients)?,
+                    press: Press::start(&header.recipients, entropy)?,
                     pack: Raw::default(),
                     places: Vec::new(),
                 };

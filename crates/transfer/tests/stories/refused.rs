@@ -2,10 +2,10 @@
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
-use cofferdam_transfer::{Trust, verify};
+use cofferdam_transfer::{Trust, Writer, verify};
 use cofferdam_trust::{Envelope, STATEMENT_PAYLOAD_TYPE, sign};
 
-use crate::made::{check, code, files, key, open, read_all, small, trust};
+use crate::made::{check, code, draft, files, key, open, read_all, sealed, small, trust};
 
 #[test]
 fn any_flipped_byte_in_any_file_is_refused_and_the_file_is_named() {
@@ -156,5 +156,19 @@ fn a_signed_header_is_still_held_to_the_format() {
         ("\"count\":1", "\"count\":2", "bad-manifest"),
     ] {
         assert_eq!(resign(&path, from, to), refused, "{from} -> {to}");
+    }
+}
+
+#[test]
+fn the_roots_of_a_header_stand_in_their_order_and_once() {
+    let home = tempfile::tempdir().unwrap();
+    let mut draft = draft(1);
+    draft.roots = vec![(2, b"two".to_vec()), (3, b"three".to_vec())];
+    let writer = Writer::create(home.path(), draft, sealed(4_000_000_000, 0)).unwrap();
+    let path = writer.finish(&[&key(1), &key(2)], &()).unwrap().path;
+    let entry = |name: &str| serde_json::to_string(check(&path).unwrap().header.file(name).unwrap()).unwrap();
+    let (two, three) = (entry("root.2.dsse.json"), entry("root.3.dsse.json"));
+    for wrong in [format!("{three},{two}"), format!("{two},{two},{three}")] {
+        assert_eq!(resign(&path, &format!("{two},{three}"), &wrong), "bad-header", "{wrong}");
     }
 }

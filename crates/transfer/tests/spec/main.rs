@@ -1,0 +1,9 @@
+//! The specification, held to the code: its tables, its vectors, its second verifier, its README.
+
+mod agree;
+mod made;
+mod mutants;
+mod recover;
+mod tables;
+mod tools;
+mod vectors;
