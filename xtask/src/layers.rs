@@ -36,10 +36,10 @@ pub fn layer(name: &str) -> Option<Layer> {
     match name {
         "types" | "versions" | "pipeline" | "runner-api" | "policy" => Some(Layer::Pure),
         "blobs" | "store" | "trust" | "audit" | "delta" | "parity" | "transfer" | "git" | "scan"
-        | "sandbox" | "upstream" => Some(Layer::Mechanism),
+        | "sandbox" | "station" | "upstream" => Some(Layer::Mechanism),
         name if name.starts_with("format-") => Some(Layer::Mechanism),
         "registry" | "crossing" | "forge" | "delivery" | "access" | "report" => Some(Layer::UseCase),
-        "http" | "web" | "runner" | "cofferdam" => Some(Layer::Edge),
+        "http" | "web" | "runner" | "verify" | "cofferdam" => Some(Layer::Edge),
         _ => None,
     }
 }
@@ -59,6 +59,7 @@ pub fn may_know(from: &str, to: &str) -> bool {
         (Layer::Edge, ..) | (Layer::Pure, _, "types") => true,
         (Layer::Mechanism, "audit", "store" | "trust") => true,
         (Layer::Mechanism, "transfer", "trust" | "delta" | "parity") => true,
+        (Layer::Mechanism, "station", "transfer" | "trust") => true,
         (Layer::Mechanism, "upstream", "format-kit") => true,
         (Layer::Mechanism, from, "format-kit") => from.starts_with("format-"),
         // Every use case commits through the registry's one gate.

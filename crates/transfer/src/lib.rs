@@ -11,6 +11,8 @@
 //! | parity, repair, the answer to a repair request | `parity`, `repair`, `patch` |
 //! | blobs out of a verified transfer | `read` |
 //! | order and age | `sequence` |
+//! | which file goes onto which medium of a set | `media` |
+//! | statements of stations on the way, unread | `station` |
 //! | receipts and requests | `receipt` |
 //!
 //! Start at [`Writer`] outside, at [`verify`] and [`Survey`] inside; [`classify`] and [`freshness`] are the
@@ -22,6 +24,7 @@ mod door;
 mod header;
 mod limits;
 mod manifest;
+mod media;
 mod medium;
 mod merkle;
 mod name;
@@ -35,6 +38,7 @@ pub mod receipt;
 mod refusal;
 mod repair;
 mod sequence;
+mod station;
 mod survey;
 mod trust;
 mod volume;
@@ -46,12 +50,14 @@ pub use header::{
 };
 pub use limits::*;
 pub use manifest::{BlobEntry, RecipeLine, Record};
+pub use media::{Disc, LaidOut, Media, flat_files, lay_out, plan, volume_size};
 pub use patch::answer;
 pub use press::EntropyByFile;
 pub use read::{CheckOnly, Contents, DoorFinding, Group, Sink, mismatch, verify};
 pub use refusal::Refusal;
 pub use repair::{Harm, Repaired, Stretch};
 pub use sequence::{Freshness, Sequence, StreamState, classify, freshness};
+pub use station::{MAX_STATION_BYTES, is_station_name, station_files, station_name};
 pub use survey::{FileState, Progress, Survey};
 pub use trust::{Authority, Trust};
 pub use writer::{HeaderDraft, Summary, Writer, Writing};

@@ -187,6 +187,11 @@ impl Contents {
         &self.index.blobs
     }
 
+    /// The flat files of an inspectable transfer, ascending: name and blob.
+    pub fn flat(&self) -> impl Iterator<Item = (&str, &BlobEntry)> {
+        self.index.names.iter().map(String::as_str).zip(&self.index.blobs)
+    }
+
     /// The blobs that are rebuilt, ascending.
     #[must_use]
     pub fn recipes(&self) -> &[RecipeLine] {

@@ -6,6 +6,7 @@
 //! | [`values`] | sizes, times, states as people read them |
 //! | [`log`] | a job's log as safe HTML |
 //! | [`assets`] | the style sheet and the script, by the hash in their names |
+//! | [`paper`] | labels, hash lists and receipts as files for a printer |
 //! | [`packages`] [`transfers`] [`recordings`] [`forge`] [`site`] | one struct per page |
 //!
 //! A page is a struct with an askama template of the same name in `templates/`; every value is
@@ -19,6 +20,7 @@ pub mod forge;
 pub mod frame;
 pub mod log;
 pub mod packages;
+pub mod paper;
 pub mod recordings;
 pub mod site;
 pub mod transfers;

@@ -3,6 +3,7 @@
 mod damage;
 mod door;
 mod made;
+mod media;
 mod order;
 mod refused;
 mod whole;

@@ -1,0 +1,184 @@
+//! Looking at every byte of a transfer, with public keys only.
+//!
+//! The order is the specification's: names and header first, then every listed file, then, for an
+//! inspectable transfer, the manifest and the flat files. Nothing is written.
+
+use std::{collections::HashMap, path::Path};
+
+use cofferdam_transfer::{
+    FileState as Found, Header, Progress, Refusal, Suite, Survey, Trust, is_station_name, station_files,
+};
+use cofferdam_types::Timestamp;
+
+use crate::report::{FileState, FlatReport, FlatState, Problem, Report, Span, Verdict};
+
+/// What is being done, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Every listed file is hashed.
+    Reading,
+    /// Damage was found: where is it, and can it be mended?
+    Locating,
+    /// The flat files are hashed.
+    FlatFiles,
+}
+
+/// Hears what is being done and how far it has come. `()` hears nothing.
+pub trait Watch: Progress {
+    /// The next stage begins: bytes are counted anew.
+    fn stage(&self, stage: Stage) {
+        let _ = stage;
+    }
+}
+
+impl Watch for () {}
+
+/// Inspects the folders of one transfer: the media of a set together, or one of them.
+///
+/// # Errors
+/// The refusal of what could not be believed at all: names, signatures, header. Whatever is found after that is
+/// in the report.
+pub fn inspect(
+    folders: &[&Path],
+    trust: &Trust,
+    now: Timestamp,
+    watch: &dyn Watch,
+) -> Result<Report, Refusal> {
+    let mut survey = Survey::open(folders, trust)?;
+    let mut report = Report::of(&survey.header, survey.header_sha256, survey.signers.clone(), now);
+    let stations = station_files(folders)?;
+    report.stations = stations.into_iter().map(|(name, _)| name).filter(|n| is_station_name(n)).collect();
+    watch.stage(Stage::Reading);
+    let read = survey.hash(watch);
+    take_states(&survey, &mut report);
+    if let Err(refusal) = read {
+        return Ok(refused(report, &refusal));
+    }
+    let readable = survey.is_readable();
+    if !readable {
+        locate(&survey, &mut report, watch);
+    }
+    let damaged = report.files_in(FileState::Damaged).next().is_some();
+    let manifest = survey.header.manifest_name();
+    let manifest_whole = report.files_in(FileState::Whole).any(|f| f.name == manifest);
+    if survey.header.suite == Suite::Inspectable && manifest_whole {
+        watch.stage(Stage::FlatFiles);
+        match survey.contents(None, watch) {
+            Ok(contents) => report.flat = flat(&contents),
+            Err(refusal) => return Ok(refused(report, &refusal)),
+        }
+    }
+    report.verdict = match (damaged, readable) {
+        (true, _) => Verdict::Damaged,
+        (false, false) => Verdict::Incomplete,
+        _ if report.flat.iter().any(|f| f.state != FlatState::Ok) => Verdict::ChangedAtTheDoor,
+        _ => Verdict::Sound,
+    };
+    report.advice = advice(&report);
+    Ok(report)
+}
+
+fn refused(mut report: Report, refusal: &Refusal) -> Report {
+    report.verdict = Verdict::Refused;
+    report.advice = refusal.hint.clone();
+    report.problem = Some(Problem::from(refusal));
+    report
+}
+
+fn take_states(survey: &Survey, report: &mut Report) {
+    for (file, state) in report.files.iter_mut().zip(&survey.states) {
+        (file.state, file.found) = match state {
+            Found::Unread => (FileState::Unread, None),
+            Found::Whole { .. } => (FileState::Whole, None),
+            Found::Missing => (FileState::Missing, None),
+            Found::Damaged { size, .. } => (FileState::Damaged, Some(*size)),
+        };
+    }
+}
+
+/// Asks the transfer's own checks. They are read once more only when that can help: one disc of a large set
+/// lacks more than any parity mends, and nobody wants it read twice.
+fn locate(survey: &Survey, report: &mut Report, watch: &dyn Watch) {
+    let parity = parity_bytes(&survey.header);
+    let lost = report.files_in(FileState::Missing).filter(|f| is_data(&f.name));
+    let hopeless = lost.fold(0u64, |sum, f| sum.saturating_add(f.bytes)) > parity;
+    let damaged = report.files_in(FileState::Damaged).any(|f| is_data(&f.name));
+    if survey.header.parity.is_none() || (hopeless && !damaged) {
+        report.repairable = Some(false);
+        return;
+    }
+    watch.stage(Stage::Locating);
+    let Ok(harm) = survey.harm(watch) else { return };
+    report.repairable = Some(harm.repairable);
+    let mut places: HashMap<String, Vec<Span>> = HashMap::new();
+    for stretch in harm.stretches {
+        let span = Span { offset: stretch.offset, len: stretch.len };
+        places.entry(stretch.file).or_default().push(span);
+    }
+    for file in report.files.iter_mut().filter(|f| f.state == FileState::Damaged) {
+        file.stretches = places.remove(&file.name).unwrap_or_default();
+    }
+}
+
+fn parity_bytes(header: &Header) -> u64 {
+    let parity = header.files.iter().filter(|f| f.name.ends_with(".ctp"));
+    parity.fold(0, |sum, f| sum.saturating_add(f.size))
+}
+
+fn is_data(name: &str) -> bool {
+    name.ends_with(".ctv") || name.starts_with("manifest.")
+}
+
+fn flat(contents: &cofferdam_transfer::Contents) -> Vec<FlatReport> {
+    let found: HashMap<&str, &str> = contents.door.iter().map(|d| (d.name.as_str(), d.fate)).collect();
+    let one = |(name, entry): (&str, &cofferdam_transfer::BlobEntry)| FlatReport {
+        name: name.to_owned(),
+        bytes: entry.size,
+        sha256: entry.sha256,
+        state: match found.get(name) {
+            None => FlatState::Ok,
+            Some(&"removed") => FlatState::Removed,
+            Some(_) => FlatState::Changed,
+        },
+    };
+    contents.flat().map(one).collect()
+}
+
+fn advice(report: &Report) -> String {
+    let to: Vec<String> = report.destinations.iter().map(ToString::to_string).collect();
+    let to = to.join(", ");
+    match report.verdict {
+        Verdict::Sound => format!("carry it to {to}; there: `cofferdam receive FOLDER`"),
+        Verdict::ChangedAtTheDoor if report.flat_in(FlatState::Changed).next().is_some() => {
+            "a station may take a file out, never change one: take the changed files out or copy them again \
+             from the medium before; the receiving site leaves out whatever is not as it was signed"
+                .to_owned()
+        }
+        Verdict::ChangedAtTheDoor => {
+            "if this station took these files out, say so with `--statement`; if they lie on another medium of \
+             the set, give its folder too; the receiving site goes on without them"
+                .to_owned()
+        }
+        Verdict::Damaged if report.repairable == Some(true) => {
+            "copy the named files again from the medium before; or mend them from the transfer's own parity \
+             where it is received: `cofferdam repair FOLDER`"
+                .to_owned()
+        }
+        Verdict::Damaged => {
+            "copy the named files again from the medium before; if that is damaged too, the receiving site asks \
+             for what is lost: `cofferdam repair FOLDER --request FILE`"
+                .to_owned()
+        }
+        Verdict::Incomplete if report.repairable == Some(true) => {
+            "give the folders of the other media of the set too; if they are lost, the transfer's own parity \
+             mends it: `cofferdam repair FOLDER`"
+                .to_owned()
+        }
+        Verdict::Incomplete => {
+            "give the folders of the other media of the set too, in any order; if they are lost, the receiving \
+             site asks for what is missing: `cofferdam repair FOLDER --request FILE`"
+                .to_owned()
+        }
+        Verdict::Refused => "do not use this copy; copy the folder again".to_owned(),
+    }
+}

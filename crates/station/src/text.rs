@@ -1,0 +1,168 @@
+//! A report as lines for a terminal, in plain ASCII: a kiosk's console may know nothing else.
+
+use std::fmt::Write as _;
+
+use cofferdam_transfer::Suite;
+
+use crate::{
+    report::{FileReport, FileState, FlatState, Freshness, Report, Verdict},
+    statement::Found,
+};
+
+/// Names of one sort that are shown before "and N more".
+const SHOWN: usize = 20;
+
+/// Hexadecimal digits in groups, for eyes: `groups("aabbccdd", 4)` is `aabb ccdd`.
+#[must_use]
+pub fn groups(hex: &str, each: usize) -> String {
+    let chars: Vec<char> = hex.chars().collect();
+    let parts: Vec<String> = chars.chunks(each.max(1)).map(|part| part.iter().collect()).collect();
+    parts.join(" ")
+}
+
+/// Bytes as people read them, powers of 1000.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    let (mut tenths, mut unit) = (bytes / 100, 0);
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    while tenths >= 10_000 && unit + 1 < UNITS.len() {
+        (tenths, unit) = (tenths / 1000, unit + 1);
+    }
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit.min(5)])
+}
+
+/// The report for a person.
+#[must_use]
+pub fn to_text(report: &Report) -> String {
+    let mut out = format!("{}\n\n", headline(report));
+    let to: Vec<String> = report.destinations.iter().map(ToString::to_string).collect();
+    let sealed = match report.suite {
+        Suite::Sealed => "sealed: a station cannot look inside",
+        Suite::Inspectable => "inspectable: every item is a file of its own",
+    };
+    line(&mut out, "transfer", &format!("from {} to {}", report.source, to.join(", ")));
+    line(&mut out, "number", &format!("{} of epoch {}", report.seq, report.epoch));
+    line(&mut out, "written", &format!("{}  good until {}", day(report.created), day(report.not_after)));
+    match report.freshness {
+        Freshness::Current => {}
+        Freshness::Expired => line(&mut out, "CAUTION", "it is past its date by this machine's clock"),
+        Freshness::FromTheFuture => {
+            line(&mut out, "CAUTION", "it was written later than this machine's clock says it is now");
+        }
+    }
+    line(&mut out, "kind", sealed);
+    let hex = report.identity.to_hex();
+    line(&mut out, "identity", &groups(&hex[..32], 8));
+    line(&mut out, "", &groups(&hex[32..], 8));
+    for signer in &report.signers {
+        line(&mut out, "signed by", &format!("key {}", groups(&signer.to_string()[..16], 4)));
+    }
+    let whole = report.files_in(FileState::Whole).count();
+    line(
+        &mut out,
+        "files",
+        &format!("{whole} of {} whole, {} in all", report.files.len(), size(report.bytes())),
+    );
+    if !report.flat.is_empty() {
+        let ok = report.flat_in(FlatState::Ok).count();
+        line(&mut out, "items", &format!("{ok} of {} as they were signed", report.flat.len()));
+    }
+    if !report.stations.is_empty() {
+        let count = report.stations.len();
+        line(&mut out, "stations", &format!("{count} statement(s) lie beside it, not checked here"));
+    }
+    faults(&mut out, report);
+    if let Some(problem) = &report.problem {
+        let _ = write!(out, "\nrefused ({}): {}\n", problem.code, problem.message);
+    }
+    let _ = write!(out, "\nnext: {}\n", report.advice);
+    out
+}
+
+fn line(out: &mut String, name: &str, value: &str) {
+    let _ = writeln!(out, "  {name:<10}{value}");
+}
+
+fn day(time: cofferdam_types::Timestamp) -> String {
+    let text = time.to_string();
+    format!("{} {} UTC", text.get(..10).unwrap_or(&text), text.get(11..16).unwrap_or(""))
+}
+
+fn headline(report: &Report) -> String {
+    let count = |state| report.files_in(state).count();
+    match report.verdict {
+        Verdict::Sound => "SOUND: every file is as it was signed".to_owned(),
+        Verdict::ChangedAtTheDoor => {
+            let changed = report.flat_in(FlatState::Changed).count();
+            let removed = report.flat_in(FlatState::Removed).count();
+            format!("CHANGED AT THE DOOR: {changed} file(s) changed, {removed} removed")
+        }
+        Verdict::Damaged => format!("DAMAGED: {} file(s)", count(FileState::Damaged)),
+        Verdict::Incomplete => {
+            let missing = count(FileState::Missing);
+            format!("INCOMPLETE: what is here is sound, {missing} file(s) are missing")
+        }
+        Verdict::Refused => "REFUSED: this is no honest copy".to_owned(),
+    }
+}
+
+fn faults(out: &mut String, report: &Report) {
+    let damaged: Vec<String> = report.files_in(FileState::Damaged).map(damage).collect();
+    list(out, "damaged", &damaged);
+    let name = |f: &FileReport| f.name.clone();
+    list(out, "missing", &report.files_in(FileState::Missing).map(name).collect::<Vec<_>>());
+    for (title, state) in
+        [("changed at the door", FlatState::Changed), ("removed at the door", FlatState::Removed)]
+    {
+        list(out, title, &report.flat_in(state).map(|f| f.name.clone()).collect::<Vec<_>>());
+    }
+}
+
+fn damage(file: &FileReport) -> String {
+    let found = file.found.unwrap_or(0);
+    let mut text = match found.cmp(&file.bytes) {
+        std::cmp::Ordering::Less => format!("{}: has {found} of {} bytes", file.name, file.bytes),
+        std::cmp::Ordering::Greater => format!("{}: has more than its {} bytes", file.name, file.bytes),
+        std::cmp::Ordering::Equal => format!("{}: other bytes", file.name),
+    };
+    for span in file.stretches.iter().take(4) {
+        let _ = write!(text, ", {}..{}", span.offset, span.offset.saturating_add(span.len));
+    }
+    if file.stretches.len() > 4 {
+        let _ = write!(text, ", and {} more stretches", file.stretches.len() - 4);
+    }
+    text
+}
+
+fn list(out: &mut String, title: &str, names: &[String]) {
+    if names.is_empty() {
+        return;
+    }
+    let _ = write!(out, "\n{title}:\n");
+    for name in names.iter().take(SHOWN) {
+        let _ = writeln!(out, "  {name}");
+    }
+    if names.len() > SHOWN {
+        let _ = writeln!(out, "  and {} more", names.len() - SHOWN);
+    }
+}
+
+/// What stations said, for a person: a line each.
+#[must_use]
+pub fn found_text(found: &[Found]) -> String {
+    let mut out = String::new();
+    for one in found {
+        let _ = match &one.outcome {
+            Ok(heard) => {
+                let p = &heard.predicate;
+                let (station, person) = (p.station.escape_debug(), p.person.escape_debug());
+                writeln!(out, "  {}  {station} ({person}): {}", day(p.inspected), p.verdict.as_str())
+            }
+            Err(problem) => writeln!(out, "  {}: not believed: {}", one.name, problem.message),
+        };
+    }
+    out
+}

@@ -1,0 +1,236 @@
+//! A kiosk looks at transfers that are whole, broken, incomplete and changed, and says what it saw.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use cofferdam_station::{
+    Engine, FileState, FlatState, Freshness, Report, Station, Verdict, inspect, read_statements, statement,
+    to_text,
+};
+use cofferdam_transfer::{
+    Authority, Door, HeaderDraft, Profile, Record, Sealed, Trust, Writer, station_files,
+};
+use cofferdam_trust::{SigningKey, age::SealingKey};
+use cofferdam_types::{Sha256, Timestamp};
+
+const NOW: Timestamp = Timestamp::from_seconds(1_500);
+
+fn key(n: u8) -> SigningKey {
+    SigningKey::from_seed(&[n; 32]).unwrap()
+}
+
+fn trust() -> Trust {
+    let keys = vec![key(1).verifying_key()];
+    Trust { authority: Authority::Keys { keys, threshold: 1 }, this_site: None }
+}
+
+fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut x = 0x2545_F491_4F6C_DD1Du64 ^ seed;
+    std::iter::repeat_with(|| {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        x.to_le_bytes()[3]
+    })
+    .take(len)
+    .collect()
+}
+
+fn write(parent: &Path, door: Door) -> PathBuf {
+    let draft = HeaderDraft {
+        source: "outside".parse().unwrap(),
+        destinations: vec!["inside".parse().unwrap()],
+        epoch: 1,
+        seq: 3,
+        prev: None,
+        created: Timestamp::from_seconds(1_000),
+        not_after: Timestamp::from_seconds(2_000),
+        tool: "test 1".to_owned(),
+        receipt: None,
+        claims: [].into(),
+        roots: Vec::new(),
+    };
+    let blobs = [noise(600_000, 1), noise(200_000, 2), b"hello".to_vec()];
+    let mut writer = Writer::create(parent, draft, door).unwrap();
+    let digests = blobs.iter().map(|b| Sha256::of(b)).collect();
+    writer.add_record(Record::Artifact { value: serde_json::json!({ "n": 1 }), blobs: digests }).unwrap();
+    for (n, blob) in blobs.iter().enumerate() {
+        let name = format!("item-{n}.whl");
+        writer.add_blob(Sha256::of(blob), blob.len() as u64, &name, blob.as_slice()).unwrap();
+    }
+    writer.finish(&[&key(1)], &()).unwrap().path
+}
+
+fn sealed(parent: &Path) -> PathBuf {
+    let recipients = vec![SealingKey::from_secret(&[7; 32]).unwrap().recipient()];
+    write(parent, Door::Sealed(Sealed { recipients, volume_size: 100_000, parity_permille: 200 }))
+}
+
+fn flat(parent: &Path) -> PathBuf {
+    write(parent, Door::Inspectable(Profile::default()))
+}
+
+fn look(folders: &[&Path]) -> Report {
+    inspect(folders, &trust(), NOW, &()).unwrap()
+}
+
+fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_sealed_transfer_is_proved_whole_with_public_keys_only() {
+    let home = tempfile::tempdir().unwrap();
+    let path = sealed(home.path());
+    let report = look(&[&path]);
+    assert_eq!((report.verdict, report.freshness), (Verdict::Sound, Freshness::Current));
+    assert!(report.files.iter().all(|f| f.state == FileState::Whole));
+    assert_eq!((report.seq, report.folder.as_str()), (3, "CT1-outside+inside-1-000003"));
+    assert_eq!(report.signers, [key(1).id()]);
+    let text = to_text(&report);
+    assert!(text.starts_with("SOUND") && text.is_ascii() && text.contains("cofferdam receive"), "{text}");
+    assert!(text.contains(&report.identity.to_hex()[..8]));
+    // The JSON is the value itself: another program reads back what this one saw.
+    let json = serde_json::to_string(&report).unwrap();
+    assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
+    assert!(json.contains(r#""verdict":"sound""#) && json.contains(r#""notAfter":"#));
+    let late = inspect(&[&path], &trust(), Timestamp::from_seconds(3_000), &()).unwrap();
+    assert!(late.freshness == Freshness::Expired && to_text(&late).contains("CAUTION"));
+}
+
+#[test]
+fn damage_is_told_by_file_and_stretch_and_so_is_the_way_out() {
+    let home = tempfile::tempdir().unwrap();
+    let path = sealed(home.path());
+    flip(&path.join("v000003.ctv"), 54_321);
+    let report = look(&[&path]);
+    assert_eq!((report.verdict, report.repairable), (Verdict::Damaged, Some(true)));
+    let damaged: Vec<_> = report.files_in(FileState::Damaged).collect();
+    assert_eq!((damaged.len(), damaged[0].name.as_str()), (1, "v000003.ctv"));
+    let hit = |offset: u64, len: u64| offset <= 54_321 && 54_321 < offset + len;
+    assert!(damaged[0].stretches.iter().any(|s| hit(s.offset, s.len)), "{damaged:?}");
+    let text = to_text(&report);
+    assert!(text.contains("v000003.ctv: other bytes, ") && text.contains("cofferdam repair"), "{text}");
+
+    for n in 1..=6 {
+        flip(&path.join(format!("v{n:06}.ctv")), 0);
+        fs::write(path.join(format!("p{:06}.ctp", 1)), "short").unwrap();
+    }
+    let report = look(&[&path]);
+    assert_eq!(report.verdict, Verdict::Damaged);
+    assert_eq!(report.files.iter().find(|f| f.name == "p000001.ctp").unwrap().found, Some(5));
+}
+
+#[test]
+fn one_medium_of_a_set_is_incomplete_and_all_of_them_are_sound() {
+    let home = tempfile::tempdir().unwrap();
+    let path = sealed(home.path());
+    let other = home.path().join("other").join(path.file_name().unwrap());
+    fs::create_dir_all(&other).unwrap();
+    for n in 2..=7 {
+        let name = format!("v{n:06}.ctv");
+        fs::rename(path.join(&name), other.join(&name)).unwrap();
+    }
+    let report = look(&[&path]);
+    assert_eq!((report.verdict, report.files_in(FileState::Missing).count()), (Verdict::Incomplete, 6));
+    assert_eq!(report.repairable, Some(false));
+    assert!(report.advice.contains("other media"), "{}", report.advice);
+    assert_eq!(look(&[&path, &other]).verdict, Verdict::Sound);
+}
+
+#[test]
+fn what_the_door_changed_or_removed_is_named_and_nothing_else_is() {
+    let home = tempfile::tempdir().unwrap();
+    let path = flat(home.path());
+    let report = look(&[&path]);
+    assert_eq!((report.verdict, report.flat_in(FlatState::Ok).count()), (Verdict::Sound, 3));
+    fs::remove_file(path.join("files/item-2.whl")).unwrap();
+    let removed = look(&[&path]);
+    assert!(removed.advice.contains("--statement"), "{}", removed.advice);
+    flip(&path.join("files/item-0.whl"), 9);
+    let report = look(&[&path]);
+    assert_eq!(report.verdict, Verdict::ChangedAtTheDoor);
+    let states: Vec<_> = report.flat.iter().map(|f| (f.name.as_str(), f.state)).collect();
+    let expected = [
+        ("item-0.whl", FlatState::Changed),
+        ("item-1.whl", FlatState::Ok),
+        ("item-2.whl", FlatState::Removed),
+    ];
+    assert_eq!(states, expected);
+    let text = to_text(&report);
+    assert!(text.contains("changed at the door:\n  item-0.whl"), "{text}");
+
+    fs::write(path.join("files/autostart.exe"), "x").unwrap();
+    let report = look(&[&path]);
+    assert_eq!(report.verdict, Verdict::Refused);
+    assert_eq!(report.problem.as_ref().unwrap().code, "unexpected-file");
+}
+
+#[test]
+fn nothing_of_a_header_by_a_stranger_is_shown() {
+    let home = tempfile::tempdir().unwrap();
+    let path = sealed(home.path());
+    let keys = vec![key(9).verifying_key()];
+    let stranger = Trust { authority: Authority::Keys { keys, threshold: 1 }, this_site: None };
+    assert_eq!(inspect(&[&path], &stranger, NOW, &()).unwrap_err().code, "too-few-signatures");
+    let elsewhere = Trust { this_site: Some("elsewhere".parse().unwrap()), ..trust() };
+    assert_eq!(inspect(&[&path], &elsewhere, NOW, &()).unwrap_err().code, "other-destination");
+}
+
+fn kiosk() -> Station {
+    let engine = Engine {
+        name: "scanner".into(),
+        version: "1.2".into(),
+        data_date: "2026-11-20".into(),
+        verdict: "clean".into(),
+    };
+    Station { station: "Gate 3".into(), person: "J. Doe".into(), engines: vec![engine] }
+}
+
+#[test]
+fn a_statement_lies_beside_the_transfer_and_is_believed_by_its_key_only() {
+    let home = tempfile::tempdir().unwrap();
+    let path = sealed(home.path());
+    let report = look(&[&path]);
+    let signed = statement(&report, &kiosk(), NOW, "test 1", &key(5)).unwrap();
+    assert_eq!(signed.write(&path).unwrap(), signed.write(&path).unwrap(), "writing it twice is no error");
+    // The transfer is as sound as before, and says that a statement is there.
+    let again = look(&[&path]);
+    assert_eq!((again.verdict, again.stations.as_slice()), (Verdict::Sound, &[signed.name.clone()][..]));
+
+    let files = station_files(&[&path]).unwrap();
+    let believed = read_statements(&files, &report.identity, &[key(5).verifying_key()]);
+    let heard = believed[0].outcome.as_ref().unwrap();
+    assert_eq!((heard.predicate.station.as_str(), heard.predicate.verdict), ("Gate 3", Verdict::Sound));
+    assert_eq!((&heard.predicate, heard.signers.as_slice()), (&signed.predicate, &[key(5).id()][..]));
+
+    let code = |files: &[(String, Vec<u8>)], identity: Sha256, n: u8| {
+        let found = read_statements(files, &identity, &[key(n).verifying_key()]);
+        found[0].outcome.as_ref().unwrap_err().code.clone()
+    };
+    assert_eq!(code(&files, report.identity, 6), "too-few-signatures");
+    assert_eq!(code(&files, Sha256::of(b"another"), 5), "other-transfer");
+    let mut renamed = files.clone();
+    renamed[0].0 = "station-0123456789abcdef.dsse.json".to_owned();
+    assert_eq!(code(&renamed, report.identity, 5), "bad-station-statement");
+    let twice = [files.clone(), files].concat();
+    assert_eq!(read_statements(&twice, &report.identity, &[key(5).verifying_key()]).len(), 1);
+}
+
+#[test]
+fn a_statement_needs_names_on_one_line_and_a_folder_that_takes_it() {
+    let home = tempfile::tempdir().unwrap();
+    let report = look(&[&sealed(home.path())]);
+    for wrong in ["", "  ", "two\nlines", &"x".repeat(201)] {
+        let station = Station { person: wrong.to_owned(), ..kiosk() };
+        let error = statement(&report, &station, NOW, "test 1", &key(5)).unwrap_err();
+        assert_eq!(error.code(), "bad-station", "{wrong:?}");
+    }
+    let signed = statement(&report, &kiosk(), NOW, "test 1", &key(5)).unwrap();
+    let error = signed.write(&home.path().join("nowhere")).unwrap_err();
+    assert_eq!(error.code(), "statement-not-written");
+}
