@@ -97,6 +97,9 @@ pub enum Command {
         /// Take a transfer that is no longer fresh, for this reason.
         #[arg(long, value_name = "REASON")]
         accept_expired: Option<String>,
+        /// Mend what is damaged or missing from the transfer's own parity; without it, damage refuses it.
+        #[arg(long)]
+        repair: bool,
     },
     /// Mend a damaged transfer: from its parity, by a request to the sender, or by an answer to one.
     Repair(RepairArgs),

@@ -66,6 +66,8 @@ pub struct ReceiveRequest {
     pub folders: Vec<PathBuf>,
     /// Why a transfer that is no longer fresh is taken all the same.
     pub accept_expired: Option<String>,
+    /// Mend what is damaged or missing from parity; without it, damage refuses the transfer.
+    pub repair: bool,
 }
 
 /// A transfer in quarantine.
@@ -119,8 +121,7 @@ struct Reception {
 }
 
 impl Crossing {
-    /// Receives a transfer and asks for its approval in the name of `by`. Volumes may come in several calls;
-    /// what is damaged is mended from parity where that is enough.
+    /// Receives a transfer and asks for its approval in the name of `by`. Volumes may come in several calls.
     ///
     /// # Errors
     /// `VerificationFailed` as the transfer format says, and for a replayed, forked or expired transfer;
@@ -317,6 +318,7 @@ impl Crossing {
                 .into_iter()
                 .filter(|f| f.is_dir()),
         );
+        let repair = reception.request.repair;
         let work = move || -> Result<(Survey, Vec<String>)> {
             let hear = |done: u64, total: u64| progress.verifying(done, total);
             let look = |folders: &[PathBuf]| -> Result<Survey> {
@@ -329,22 +331,18 @@ impl Crossing {
                 return Ok((survey, Vec::new()));
             }
             let damaged = survey.faults().any(|(_, state)| matches!(state, FileState::Damaged { .. }));
-            let harm = survey.harm(&Hears(&|_, _| ()));
-            if let Ok(true) = harm.as_ref().map(|harm| harm.repairable) {
-                let mended = survey.repair(&stage.join("mended"), &Hears(&|_, _| ()))?;
-                folders.push(mended.folder);
-                let survey = look(&folders)?;
-                survey.require_present()?;
-                return Ok((survey, mended.files));
-            }
-            // Volumes that are only missing may come with the next medium.
-            if damaged {
-                let refusal = survey.require_whole().err();
-                if let Some(refusal) = refusal {
-                    return Err(refusal.into());
+            if !repair {
+                // Volumes that are only missing may come with the next medium.
+                if damaged {
+                    survey.require_whole()?;
                 }
+                return Ok((survey, Vec::new()));
             }
-            Ok((survey, Vec::new()))
+            let mended = survey.repair(&stage.join("mended"), &Hears(&|_, _| ()))?;
+            folders.push(mended.folder);
+            let survey = look(&folders)?;
+            survey.require_present()?;
+            Ok((survey, mended.files))
         };
         let survey;
         (survey, reception.mended) = blocking(work).await?;

@@ -400,6 +400,8 @@ pub fn locate(survey: &Survey, file: &FileEntry, refusal: Refusal) -> Refusal {
     let message = format!("{}; the first damage is in bytes {from}..{to}", refusal.message);
     Refusal {
         message,
-        ..refusal.offset(from).hint("repair it: `cofferdam repair` uses the transfer's own parity")
+        ..refusal.offset(from).hint(
+        "copy it again; or mend it from the transfer's own parity: `cofferdam receive --repair`, `cofferdam repair --into DIR`",
+    )
     }
 }

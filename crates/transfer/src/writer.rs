@@ -148,13 +148,21 @@ impl Packing {
         Ok(first)
     }
 
-    fn finish(mut self) -> Result<(u64, Vec<(u64, u64)>, Vec<FileEntry>)> {
+    fn finish(mut self) -> Result<Packed> {
         self.submit()?;
         while let Some(pressed) = self.press.take()? {
             self.append(&pressed)?;
         }
-        Ok((self.cutter.size(), self.places, self.cutter.finish()?))
+        Ok(Packed { size: self.cutter.size(), places: self.places, volumes: self.cutter.finish()? })
     }
+}
+
+/// The payload when it is whole.
+struct Packed {
+    size: u64,
+    /// Length on the medium and unpacked, of each pack.
+    places: Vec<(u64, u64)>,
+    volumes: Vec<FileEntry>,
 }
 
 /// A blob's bytes, hashed and counted while they are read.
@@ -450,7 +458,7 @@ impl Writer {
         let none = Body::Inspectable(Names::new(crate::door::Profile::default()));
         match std::mem::replace(&mut self.body, none) {
             Body::Sealed(packing) => {
-                let (size, places, volumes) = packing.finish()?;
+                let Packed { size, places, volumes } = packing.finish()?;
                 self.header.payload.size = size;
                 self.header.payload.packs = places.len() as u64;
                 self.write_packs(&carried, &places)?;

@@ -160,17 +160,21 @@ fn receipt_page(value: &Value) -> Result<String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let transfer = &receipt["transfer"];
     let mut lines = vec![
-        ("Site".to_owned(), text(&receipt["site"])),
-        ("Stream".to_owned(), text(&transfer["stream"])),
-        ("Transfer".to_owned(), format!("{} of epoch {}", transfer["seq"], transfer["epoch"])),
-        ("Outcome".to_owned(), text(&receipt["outcome"])),
-        ("At".to_owned(), text(&receipt["at"])),
-        ("Identity".to_owned(), text(&transfer["headerSha256"])),
+        format!(
+            "{} says of transfer {} of `{}`: {}",
+            text(&receipt["site"]),
+            transfer["seq"],
+            text(&transfer["stream"]),
+            text(&receipt["outcome"])
+        ),
+        format!("at {}, epoch {}", text(&receipt["at"]), transfer["epoch"]),
+        format!("identity {}", text(&transfer["headerSha256"])),
     ];
     if let Some(count) = receipt["inventory"]["count"].as_u64() {
-        lines.push(("Blobs held".to_owned(), count.to_string()));
+        lines.push(format!("{count} blobs of this stream are held"));
     }
-    cofferdam_web::receipt_page("Receipt", &lines, &words, compact.as_bytes())
+    let qr = compact.as_bytes().to_vec();
+    cofferdam_web::paper::receipt_page(&cofferdam_web::paper::ReceiptPaper { title: "Receipt".into(), lines, words, qr })
 }
 
 /// `cofferdam want`.

@@ -6,9 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cofferdam_transfer::{Authority, Header, Trust, freshness, verify as verify_folders};
+use cofferdam_transfer::{
+    Authority, Header, Media, Suite, Trust, flat_files, freshness, lay_out, plan, verify as verify_folders,
+};
 use cofferdam_trust::{Envelope, SigningKey, VerifyingKey};
 use cofferdam_types::{Clock as _, Error, Result, Sha256, time::SystemClock};
+use cofferdam_web::paper::{MediumOf, PaperFile, Set, print_me};
 use serde_json::json;
 
 use super::{Context, progress::Bar};
@@ -133,8 +136,67 @@ pub fn release(context: &Context, folder: &Path, key: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes the label sheet and hash list beside a packed transfer.
-pub fn print_papers(folder: &Path, media: Option<&str>) -> Result<()> {
-    let _ = (folder, media);
-    Ok(())
+/// What was written beside a packed transfer.
+#[derive(Debug, Default, serde::Serialize)]
+pub struct Papers {
+    /// The page to print.
+    pub page: PathBuf,
+    /// One folder for each medium, when there are several.
+    pub discs: Vec<PathBuf>,
+    /// Files for each medium, in order.
+    pub files: Vec<Vec<String>>,
+}
+
+/// Writes the label sheet and hash list beside a packed transfer, and a folder for each medium when the
+/// transfer needs several.
+pub fn write_papers(folder: &Path, media: Option<&str>) -> Result<Papers> {
+    let envelope = read_envelope(folder)?;
+    let (header, identity) = read_header(&envelope)?;
+    let header_json = envelope.to_json()?;
+    let media = Media::parse(media.unwrap_or("fat32"))?;
+    let flat = if header.suite == Suite::Inspectable { flat_files(folder)? } else { Vec::new() };
+    let plan = plan(&header, header_json.len() as u64, &flat, &media)?;
+    let name = header.folder_name();
+    let parent = folder.parent().unwrap_or(Path::new("."));
+    let mut papers = Papers {
+        page: parent.join(format!("{name}.PRINT-ME.html")),
+        discs: Vec::new(),
+        files: plan.iter().map(|disc| disc.files.clone()).collect(),
+    };
+    let paper_file = |file: &String| -> Result<PaperFile> {
+        let (bytes, sha256) = match header.file(file) {
+            Some(entry) => (entry.size, entry.sha256),
+            None if file == HEADER => (header_json.len() as u64, Sha256::of(&header_json)),
+            None => {
+                let bytes =
+                    fs::read(folder.join(file)).map_err(|e| Error::io(format!("reading {file}"), e))?;
+                (bytes.len() as u64, Sha256::of(&bytes))
+            }
+        };
+        Ok(PaperFile { name: file.clone(), bytes, sha256 })
+    };
+    let mut sheets = Vec::new();
+    for disc in &plan {
+        let files = disc.files.iter().map(paper_file).collect::<Result<_>>()?;
+        sheets.push(MediumOf { number: disc.number, serial: String::new(), files });
+    }
+    let set = Set {
+        folder: name,
+        source: header.source.to_string(),
+        destinations: header.destinations.iter().map(ToString::to_string).collect(),
+        epoch: header.epoch,
+        seq: header.seq,
+        created: header.created,
+        not_after: header.not_after,
+        classification: String::new(),
+        identity,
+        signers: envelope.signatures.iter().map(|s| s.keyid.clone()).collect(),
+        media: sheets,
+    };
+    fs::write(&papers.page, print_me(&set)?).map_err(|e| Error::io("writing the page to print", e))?;
+    if plan.len() > 1 {
+        let into = parent.join(format!("{}.discs", set.folder));
+        papers.discs = lay_out(folder, &plan, &into)?.discs;
+    }
+    Ok(papers)
 }

@@ -90,8 +90,8 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
         Command::Verify { folders, keys, threshold, destination } => {
             medium::verify(context, &folders, &keys, threshold, destination.as_deref()).map(done)
         }
-        Command::Receive { folders, accept_expired } => {
-            transfers::receive(context, &folders, accept_expired.as_deref()).await
+        Command::Receive { folders, accept_expired, repair } => {
+            transfers::receive(context, &folders, accept_expired.as_deref(), repair).await
         }
         Command::Repair(arguments) => carry::repair(context, &arguments).await.map(done),
         Command::Receipt { action } => carry::receipt(context, action).await.map(done),

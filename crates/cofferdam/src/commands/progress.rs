@@ -58,7 +58,7 @@ pub async fn follow(client: &Client, path: &str, body: &mut Value) -> Result<Val
     if !std::io::stderr().is_terminal() {
         return client.post(path, body).await;
     }
-    let name = cofferdam_trust::token::generate()?.expose().clone();
+    let name = cofferdam_trust::token::generate("op")?.expose().clone();
     body["operation"] = json!(name);
     let bar = Bar::new();
     let work = client.post(path, body);

@@ -52,12 +52,11 @@ pub async fn pack(context: &Context, arguments: &PackArgs) -> Result<()> {
         "profile": profile(&arguments.door)?, "volume_size": volume_size, "parity_permille": permille,
         "delta": arguments.delta, "new_epoch": arguments.new_epoch, "dry_run": arguments.dry_run,
     });
-    let value = progress::follow(&context.client()?, "/api/v1/transfers/pack", &mut body).await?;
+    let mut value = progress::follow(&context.client()?, "/api/v1/transfers/pack", &mut body).await?;
     if !arguments.dry_run {
-        medium::print_papers(
-            Path::new(value["path"].as_str().unwrap_or_default()),
-            arguments.media.as_deref(),
-        )?;
+        let folder = Path::new(value["path"].as_str().unwrap_or_default());
+        let papers = medium::write_papers(folder, arguments.media.as_deref())?;
+        value["papers"] = serde_json::to_value(papers).map_err(|e| Error::internal("an answer", e))?;
     }
     output::show(&value, context.json, |v| packed(v, arguments.dry_run));
     Ok(())
@@ -97,6 +96,10 @@ fn packed(v: &Value, dry_run: bool) -> String {
             v["volumes"][1],
             v["header_sha256"].as_str().unwrap_or("")
         );
+        text += &format!("  labels and hash list to print: {}\n", v["papers"]["page"].as_str().unwrap_or(""));
+        for disc in v["papers"]["discs"].as_array().into_iter().flatten() {
+            text += &format!("  for one medium: {}\n", disc.as_str().unwrap_or(""));
+        }
     }
     text
 }
@@ -106,11 +109,12 @@ pub async fn receive(
     context: &Context,
     folders: &[PathBuf],
     accept_expired: Option<&str>,
+    repair: bool,
 ) -> Result<ExitCode> {
     let absolute =
         |folder: &PathBuf| std::path::absolute(folder).map_err(|e| Error::io("finding the transfer", e));
     let folders = folders.iter().map(absolute).collect::<Result<Vec<_>>>()?;
-    let mut body = json!({ "folders": folders, "accept_expired": accept_expired });
+    let mut body = json!({ "folders": folders, "accept_expired": accept_expired, "repair": repair });
     let value = progress::follow(&context.client()?, "/api/v1/transfers/receive", &mut body).await?;
     let sound = value["sound"] == true;
     output::show(&value, context.json, received);

@@ -76,6 +76,12 @@ impl Story {
         let key = outside.client("admin")?.get("/api/v1/site").await?;
         let trust = json!({ "site": "outside", "key": key["key"] });
         inside.client("admin")?.post("/api/v1/keys", &trust).await?;
+        // The other way round for receipts and requests, and so that transfers are sealed to inside.
+        let back = inside.client("admin")?.get("/api/v1/site").await?;
+        let admin = outside.client("admin")?;
+        admin.post("/api/v1/keys", &json!({ "site": "inside", "key": back["key"] })).await?;
+        let recipient = json!({ "site": "inside", "recipient": back["recipient"] });
+        admin.post("/api/v1/keys/recipient", &recipient).await?;
         let mut facts = Facts::default()
             .fact("outside", outside.url.clone())
             .fact("inside", inside.url.clone())
@@ -95,7 +101,7 @@ impl Story {
         Ok(Self { root: root.to_owned(), outside, inside, upstream, project })
     }
 
-    /// All ten steps.
+    /// Every step.
     ///
     /// # Errors
     /// The first that does not hold.
@@ -115,14 +121,20 @@ impl Story {
         self.push_outside().await?;
         let (first, facts) = self.pack("berth", &medium).await?;
         report.held(facts);
-        report.begin("tamper", "Tamper with a copy: one flipped bit");
+        report.begin("tamper", "Tamper with a copy: one flipped bit; its own parity mends it");
         let facts = self.tamper(&first).await?;
         report.held(facts);
-        report.begin("receive", "Receive the good one: verified, in quarantine, invisible");
-        let (transfer, facts) = self.receive(&first).await?;
+        report.begin("lose", "Lose a volume on the way: inside asks for it, outside answers with only that");
+        let (lossy, answer, facts) = self.lose(&first).await?;
+        report.held(facts);
+        report.begin("receive", "Receive what arrived and the answer: verified, in quarantine, invisible");
+        let (transfer, facts) = self.receive(&[lossy, answer]).await?;
         report.held(facts);
         report.begin("approve", "Approve as two people, then publish in one switch");
         let facts = self.approve(transfer).await?;
+        report.held(facts);
+        report.begin("receipt", "A receipt goes back, as words over a telephone");
+        let facts = self.receipt(transfer).await?;
         report.held(facts);
         report.begin("use", "Use it inside, with stock clients that have no route");
         let facts = self.use_inside().await?;
@@ -203,6 +215,7 @@ impl Story {
     async fn pack(&self, recording: &str, medium: &Path) -> Result<(PathBuf, Facts)> {
         let body = json!({
             "destination": "inside", "recordings": [recording], "projects": ["harbour/berth"], "into": medium,
+            "volume_size": if self.upstream.is_some() { 64 << 10 } else { 1 << 20 },
         });
         let packed = self.outside.client("olga")?.post("/api/v1/transfers/pack", &body).await?;
         let path = PathBuf::from(text(&packed, "path"));
@@ -210,55 +223,114 @@ impl Story {
             .fact("bytes", number(&packed, "bytes"))
             .fact("blobs", number(&packed, "blobs"))
             .fact("held", number(&packed, "held"))
+            .fact("recipes", number(&packed, "deltas"))
+            .fact("volumes", packed["volumes"].clone())
+            .fact("suite", text(&packed, "suite"))
             .fact("path", text(&packed, "path"))
             .line(format!(
-                "{} on the medium: {} blobs carried, {} that inside holds already",
+                "{} on the medium: {} blobs whole, {} as recipes, {} that inside holds already",
                 output::bytes(number(&packed, "bytes")),
                 packed["blobs"],
+                packed["deltas"],
                 packed["held"]
+            ))
+            .line(format!(
+                "encrypted to inside's key, in {} volumes and {} of parity",
+                packed["volumes"][0], packed["volumes"][1]
             ))
             .look(path.display().to_string());
         Ok((path, facts))
     }
 
-    async fn tamper(&self, good: &Path) -> Result<Facts> {
-        let failed = |e| Error::io("making a tampered copy", e);
-        let name = good.file_name().unwrap_or_default();
-        let copy = self.root.join("tampered").join(name);
+    /// A copy of a transfer's folder below the story's own.
+    fn copy(&self, good: &Path, into: &str) -> Result<PathBuf> {
+        let failed = |e| Error::io("copying a transfer", e);
+        let copy = self.root.join(into).join(good.file_name().unwrap_or_default());
         std::fs::create_dir_all(&copy).map_err(failed)?;
-        let mut largest = (0, PathBuf::new());
         for entry in std::fs::read_dir(good).map_err(failed)? {
             let from = entry.map_err(failed)?.path();
-            let to = copy.join(from.file_name().unwrap_or_default());
-            largest = largest.max((std::fs::copy(&from, &to).map_err(failed)?, to));
+            std::fs::copy(&from, copy.join(from.file_name().unwrap_or_default())).map_err(failed)?;
         }
-        let mut bytes = std::fs::read(&largest.1).map_err(failed)?;
+        Ok(copy)
+    }
+
+    async fn tamper(&self, good: &Path) -> Result<Facts> {
+        let failed = |e| Error::io("making a tampered copy", e);
+        let copy = self.copy(good, "tampered")?;
+        let (file, volume) = ("v000001.ctv", copy.join("v000001.ctv"));
+        let mut bytes = std::fs::read(&volume).map_err(failed)?;
         let offset = bytes.len() / 2;
         bytes[offset] ^= 0b0001_0000;
-        std::fs::write(&largest.1, bytes).map_err(failed)?;
+        std::fs::write(&volume, bytes).map_err(failed)?;
         let client = self.inside.client("omar")?;
         let refused = client.post("/api/v1/transfers/receive", &json!({ "path": copy })).await;
         let error = refused.err().ok_or_else(|| broken("a tampered transfer was received"))?;
-        let file = largest.1.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if error.kind() != ErrorKind::VerificationFailed || !error.message().contains(&file) {
+        if error.kind() != ErrorKind::VerificationFailed || !error.message().contains(file) {
             return Err(broken(format!("the refusal does not name the file: {}", error.message())));
         }
         let known = client.get("/api/v1/transfers").await?;
         if known["transfers"].as_array().is_none_or(|t| !t.is_empty()) {
             return Err(broken("a tampered transfer left something behind"));
         }
+        let mended = self.mend(&copy)?;
+        let same = |name: &str| std::fs::read(mended.join(name)).ok() == std::fs::read(good.join(name)).ok();
+        if !same(file) {
+            return Err(broken("the mended volume is not the one that was written"));
+        }
         Ok(Facts::default()
             .fact("code", error.code())
             .fact("refusal", error.message())
             .fact("flipped", offset)
+            .fact("mended", file)
             .line(format!("flipped a bit of {file} at byte {offset}"))
             .line(format!("refused: {}", error.message()))
-            .line("nothing was imported"))
+            .line("nothing was imported")
+            .line(format!("the parity on the medium rebuilds {file}, bit for bit")))
     }
 
-    async fn receive(&self, folder: &Path) -> Result<(u64, Facts)> {
+    /// What `cofferdam repair --into` does.
+    fn mend(&self, damaged: &Path) -> Result<PathBuf> {
+        let keys = vec![self.outside.home.key()?.verifying_key()];
+        let authority = cofferdam_transfer::Authority::Keys { keys, threshold: 1 };
+        let trust = cofferdam_transfer::Trust { authority, this_site: None };
+        let mut survey = cofferdam_transfer::Survey::open(&[damaged], &trust)?;
+        survey.hash(&())?;
+        Ok(survey.repair(&self.root.join("mended"), &())?.folder)
+    }
+
+    /// A copy from which a volume was lost, and the sender's answer to the request for it.
+    async fn lose(&self, good: &Path) -> Result<(PathBuf, PathBuf, Facts)> {
+        let copy = self.copy(good, "lossy")?;
+        let lost = copy.join("v000001.ctv");
+        let bytes = std::fs::metadata(&lost).map_err(|e| Error::io("losing a volume", e))?.len();
+        std::fs::remove_file(&lost).map_err(|e| Error::io("losing a volume", e))?;
+        let omar = self.inside.client("omar")?;
+        let folders = json!({ "folders": [copy] });
+        let missing = omar.post("/api/v1/transfers/receive", &folders).await.err();
+        let missing = missing.ok_or_else(|| broken("a transfer without a volume was received"))?;
+        if missing.kind() != ErrorKind::MissingVolume || !missing.message().contains("v000001.ctv") {
+            return Err(broken(format!("the missing volume is not named: {}", missing.message())));
+        }
+        let request = omar.post("/api/v1/repairs/request", &folders).await?;
+        let into = self.root.join("answer");
+        std::fs::create_dir_all(&into).map_err(|e| Error::io("making a folder", e))?;
+        let body = json!({ "request": request["request"], "into": into });
+        let answered = self.outside.client("olga")?.post("/api/v1/repairs/answer", &body).await?;
+        let answer = PathBuf::from(text(&answered, "folder"));
+        let carried = answered["bytes"][1].as_u64().unwrap_or(0);
+        let facts = Facts::default()
+            .fact("code", missing.code())
+            .fact("lost_bytes", bytes)
+            .fact("answer_bytes", carried)
+            .line(format!("lost v000001.ctv: {}", missing.message()))
+            .line(format!("asked for {}, answered with {}", output::bytes(bytes), output::bytes(carried)));
+        Ok((copy, answer, facts))
+    }
+
+    async fn receive(&self, folders: &[PathBuf]) -> Result<(u64, Facts)> {
         let client = self.inside.client("omar")?;
-        let received = client.post("/api/v1/transfers/receive", &json!({ "path": folder })).await?;
+        let body = json!({ "folders": folders, "repair": true });
+        let received = client.post("/api/v1/transfers/receive", &body).await?;
         if received["sound"] != true {
             return Err(broken(format!("items were refused: {}", received["refused"])));
         }
@@ -271,12 +343,38 @@ impl Story {
             .fact("transfer", id)
             .fact("releases", number(&received, "releases"))
             .fact("visible_releases", visible)
+            .fact("mended", received["mended"].clone())
             .line(format!(
                 "transfer {id}: {} releases in quarantine; clients see {visible} of them",
                 received["releases"]
             ))
             .look(format!("{}/transfers/{id}", self.inside.url));
         Ok((id, facts))
+    }
+
+    async fn receipt(&self, id: u64) -> Result<Facts> {
+        let path = format!("/api/v1/transfers/{id}/receipt");
+        let given = self.inside.client("omar")?.post(&path, &json!({})).await?;
+        let words: Vec<&str> =
+            given["words"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let body = json!({ "text": words.join("\n") });
+        let taken = self.outside.client("olga")?.post("/api/v1/receipts", &body).await?;
+        if taken["outcome"] != "published" {
+            return Err(broken(format!("the receipt says {}", taken["outcome"])));
+        }
+        Ok(Facts::default()
+            .fact("outcome", taken["outcome"].clone())
+            .fact("proved_blobs", taken["proved"].clone())
+            .fact("lines_of_words", words.len())
+            .line(format!(
+                "{} numbered lines of four words, read aloud: the first is `{}`",
+                words.len(),
+                words.first().unwrap_or(&"")
+            ))
+            .line(format!(
+                "outside now knows that inside holds {} blobs: the next transfer builds on them",
+                taken["proved"]
+            )))
     }
 
     async fn visible_releases(&self) -> Result<u64> {
