@@ -11,17 +11,19 @@ use crate::recipe::bad;
 /// How hard to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effort {
-    /// For plain text: an hour on the road is longer than a minute here.
+    /// For plain text: what is carried is worth seconds here.
     Strong,
     /// For what is most likely compressed already.
     Quick,
 }
 
 /// Up to this many bytes of prefix and content, the strongest level is worth its time.
-const STRONG: usize = 80 << 20;
+const STRONG: usize = 16 << 20;
 /// Up to this many it costs nothing.
 const SMALL: usize = 2 << 20;
 const STRONG_LEVEL: i32 = 19;
+/// Half the time of the strongest, for about a sixth more bytes.
+const MIDDLE_LEVEL: i32 = 13;
 const QUICK_LEVEL: i32 = 6;
 /// From this many bytes on, matches far away are looked for as such.
 const FAR: usize = 8 << 20;
@@ -36,8 +38,12 @@ pub(crate) fn encode(prefix: &[u8], content: &[u8], effort: Effort) -> Result<Ve
     let total = prefix.len() + content.len();
     let failed = |code| Error::internal("zstd cannot compress", zstd::zstd_safe::get_error_name(code));
     let mut context = CCtx::create();
-    let most = if effort == Effort::Strong { STRONG } else { SMALL };
-    let level = if total <= most { STRONG_LEVEL } else { QUICK_LEVEL };
+    let level = match effort {
+        _ if total <= SMALL => STRONG_LEVEL,
+        Effort::Strong if total <= STRONG => STRONG_LEVEL,
+        Effort::Strong => MIDDLE_LEVEL,
+        Effort::Quick => QUICK_LEVEL,
+    };
     let window = (usize::BITS - total.leading_zeros()).clamp(10, 27);
     let far = total >= FAR;
     for parameter in [
