@@ -1,16 +1,21 @@
 //! Measures recipes on real files: `measure OLD NEW [OLD NEW ...]` prints one line of JSON for each
-//! pair and level.
+//! pair and level. `--only-deflate` before the files leaves out the lower levels.
 
 use std::time::Instant;
 
 use cofferdam_delta::{Level, Limits, plan};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files: Vec<String> = std::env::args().skip(1).collect();
+    let mut files: Vec<String> = std::env::args().skip(1).collect();
+    let mut levels = vec![Level::Copy, Level::Prefix, Level::Deflate];
+    if files.first().is_some_and(|first| first == "--only-deflate") {
+        files.remove(0);
+        levels.drain(..2);
+    }
     let limits = Limits::default();
     for pair in files.chunks_exact(2) {
         let (base, target) = (std::fs::read(&pair[0])?, std::fs::read(&pair[1])?);
-        for level in [Level::Copy, Level::Prefix, Level::Deflate] {
+        for &level in &levels {
             let start = Instant::now();
             let plan = plan(&base, &target, level, &limits)?;
             let planned = start.elapsed().as_secs_f64();

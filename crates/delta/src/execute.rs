@@ -10,7 +10,7 @@ use cofferdam_types::{Error, Result};
 use crate::Limits;
 use crate::budget::Budget;
 use crate::encoder::{ENCODER_MEMORY, Encoder, Sink};
-use crate::inflate::inflate;
+use crate::inflate::{SPARE, inflate_exact};
 use crate::patch;
 use crate::recipe::{
     Frame, MAX_PROGRAM, Op, PROGRAM_FACTOR, Recipe, Section, Space, VERSION, advance, bad, copies,
@@ -57,6 +57,10 @@ impl Recipe {
     }
 }
 
+/// Work of starting to inflate and to encode, so that many empty streams are not free.
+const VIEW_WORK: u64 = 32 << 10;
+const ENCODER_WORK: u64 = 256 << 10;
+
 /// The next part of the payload.
 fn take<'a>(rest: &mut &'a [u8], frame: Frame) -> Result<&'a [u8]> {
     let parts = usize::try_from(frame.len).ok().and_then(|len| rest.split_at_checked(len));
@@ -89,20 +93,19 @@ fn run(section: &Section, base: &[u8], frame: &[u8], target: &mut Target<'_>) ->
     let ranges = prefix_ranges(section, base.len() as u64, &copied)?;
     let prefix_len: u64 = ranges.iter().map(|range| range.end - range.start).sum();
     let views_len: u64 = section.views.iter().map(|view| view.2).sum();
-    // A vector grows by halves, so a view may hold half as much again for a moment.
     let held = views_len
-        .saturating_add(views_len / 2)
+        .saturating_add((SPARE * section.views.len()) as u64)
         .saturating_add(prefix_len)
         .saturating_add(section.frame.size)
-        .saturating_add(16 * (copied.len() + ranges.len()) as u64);
+        .saturating_add(patch::DECODER_MEMORY);
     target.budget.hold(held)?;
     target.budget.work(views_len.saturating_add(prefix_len).saturating_add(section.frame.size))?;
     let mut views = Vec::with_capacity(section.views.len());
     for &(at, len, plain) in &section.views {
         let stream = Space::new(base, &[]).get(at, len)?;
-        target.budget.work(len)?;
+        target.budget.work(len.saturating_add(VIEW_WORK))?;
         let (view, used) =
-            inflate(stream, size(plain)?).ok_or_else(|| bad("a view is not a DEFLATE stream"))?;
+            inflate_exact(stream, size(plain)?).ok_or_else(|| bad("a view is not a DEFLATE stream"))?;
         if view.len() as u64 != plain || used != stream.len() {
             return Err(bad("a view has another size than it says"));
         }
@@ -153,6 +156,7 @@ fn steps(ops: &[Op], source: &mut Source<'_>, to: &mut dyn Put) -> Result<()> {
             Op::Deflate(deflate) => {
                 let encoder = Encoder::named(&deflate.encoder)?;
                 to.budget().hold(ENCODER_MEMORY)?;
+                to.budget().work(ENCODER_WORK)?;
                 let mut inner = Encoding(encoder.start(Through(to)));
                 steps(&deflate.ops, source, &mut inner)?;
                 inner.0.finish()?;

@@ -2,12 +2,28 @@
 
 use flate2::{Decompress, FlushDecompress, Status};
 
+/// Room past the end, in which a stream that gives too much shows itself.
+pub(crate) const SPARE: usize = 64;
+
 /// Inflates a stream at the start of `input` that must give at most `most` bytes. Answers the plain
 /// text and the length of the stream; none when it is not one or gives more.
+///
+/// Grows with what the stream really gives, so that a false size costs nothing.
 pub(crate) fn inflate(input: &[u8], most: usize) -> Option<(Vec<u8>, usize)> {
+    inflate_into(
+        input,
+        most,
+        Vec::with_capacity(most.min(input.len().saturating_mul(3)).saturating_add(SPARE)),
+    )
+}
+
+/// Like [`inflate`], in one allocation of `size` and [`SPARE`] bytes, for a size that is accounted for.
+pub(crate) fn inflate_exact(input: &[u8], size: usize) -> Option<(Vec<u8>, usize)> {
+    inflate_into(input, size, Vec::with_capacity(size.saturating_add(SPARE)))
+}
+
+fn inflate_into(input: &[u8], most: usize, mut plain: Vec<u8>) -> Option<(Vec<u8>, usize)> {
     let mut state = Decompress::new(false);
-    // Grows with what the stream really gives: a false size costs nothing.
-    let mut plain = Vec::with_capacity(most.min(input.len().saturating_mul(3)).saturating_add(64));
     loop {
         let read = usize::try_from(state.total_in()).ok()?;
         if plain.len() == plain.capacity() {

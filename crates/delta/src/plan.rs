@@ -12,8 +12,9 @@ use crate::archive::{Stream, streams, timeless};
 use crate::encoder::{Encoder, Sink};
 use crate::inflate::inflate;
 use crate::matches::Index;
+use crate::patch::{self, Effort};
 use crate::recipe::{Deflate, Frame, Op, Recipe, Section, Space, VERSION, bad, copies, prefix_ranges};
-use crate::{Level, Limits, patch};
+use crate::{Level, Limits};
 
 /// Larger files are always sent whole: planning holds several times their size.
 const MAX_FILE: usize = 256 << 20;
@@ -94,7 +95,7 @@ fn attempt(
         }
     }
     let text = serde_json::to_vec(&program).map_err(|e| Error::internal("a recipe has no JSON", e))?;
-    let mut payload = patch::encode(&[], &text)?;
+    let mut payload = patch::encode(&[], &text, Effort::Strong)?;
     let recipe = Recipe {
         v: VERSION,
         base: base.len() as u64,
@@ -342,7 +343,8 @@ impl Draft<'_> {
         for range in prefix_ranges(&section, base_len, &copied)? {
             prefix.extend_from_slice(space.get(range.start, range.end - range.start)?);
         }
-        let frame = patch::encode(&prefix, &steps.data)?;
+        let effort = if self.level == Level::Deflate { Effort::Strong } else { Effort::Quick };
+        let frame = patch::encode(&prefix, &steps.data, effort)?;
         section.frame.len = frame.len() as u64;
         Ok((section, frame))
     }

@@ -12,7 +12,7 @@ pub(crate) const VERSION: u32 = 1;
 /// Bytes of a program's JSON at most.
 pub(crate) const MAX_PROGRAM: u64 = 16 << 20;
 /// What a parsed program takes, in multiples of its JSON.
-pub(crate) const PROGRAM_FACTOR: u64 = 8;
+pub(crate) const PROGRAM_FACTOR: u64 = 16;
 /// `deflate` within `deflate` at most.
 pub(crate) const MAX_DEPTH: usize = 3;
 
@@ -192,30 +192,29 @@ pub(crate) fn prefix_ranges(section: &Section, base: u64, copied: &[Range<u64>])
         all = all.checked_add(size).ok_or_else(|| bad("its views overflow"))?;
     }
     taken.sort_unstable_by_key(|range| range.start);
+    let mut taken = taken.into_iter().peekable();
     let mut free = Vec::new();
-    for whole in [start..end, base..all] {
-        let mut at = whole.start;
-        for range in &taken {
-            if range.start > at && at < whole.end {
-                free.push(at..range.start.min(whole.end));
+    // Up to where everything before is dealt with; all ranges come in ascending order.
+    let mut at = 0_u64;
+    let mut border = base;
+    let views = section.views.iter().map(|&(_, _, size)| {
+        // Cannot overflow: the sum was made above.
+        let start = border;
+        border += size;
+        start..border
+    });
+    for whole in std::iter::once(start..end).chain(views) {
+        at = at.max(whole.start);
+        while let Some(range) = taken.next_if(|range| range.start < whole.end) {
+            if range.start > at {
+                free.push(at..range.start);
             }
             at = at.max(range.end);
         }
         if at < whole.end {
             free.push(at..whole.end);
+            at = whole.end;
         }
     }
-    // A range over the border of two views is cut there, because no part of the space has both.
-    let mut border = base;
-    for &(_, _, size) in &section.views {
-        border += size;
-        let index = free.partition_point(|range| range.end <= border);
-        if let Some(range) = free.get_mut(index).filter(|range| range.start < border && range.start >= base) {
-            let tail = border..range.end;
-            range.end = border;
-            free.insert(index + 1, tail);
-        }
-    }
-    free.retain(|range| !range.is_empty());
     Ok(free)
 }
