@@ -98,13 +98,15 @@ enum Body {
     Inspectable(Names),
 }
 
+/// Length on the medium and unpacked, of each pack.
+type Places = Vec<(u64, u64)>;
+
 /// Packs on their way into volumes.
 struct Packing {
     cutter: Cutter,
     press: Press,
     pack: Raw,
-    /// Length on the medium and unpacked, of each pack.
-    places: Vec<(u64, u64)>,
+    places: Places,
 }
 
 impl Packing {
@@ -148,7 +150,8 @@ impl Packing {
         Ok(first)
     }
 
-    fn finish(mut self) -> Result<(u64, Vec<(u64, u64)>, Vec<FileEntry>)> {
+    /// Bytes of the payload, the packs' places, the volumes.
+    fn finish(mut self) -> Result<(u64, Places, Vec<FileEntry>)> {
         self.submit()?;
         while let Some(pressed) = self.press.take()? {
             self.append(&pressed)?;
