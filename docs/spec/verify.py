@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Verifies Cofferdam transfers (CT1, version 1). Written from transfer-v1.md, for Python 3.11 and its standard
 library; runs `openssl` for signatures and, with --identity, `age` and `zstd` to look inside a sealed transfer.
-
   verify.py --key cofferdam-ed25519:… [--key …] [--threshold N] [--site NAME] [--identity AGE-KEY-FILE] FOLDER…
   verify.py … --batch        one folder a line on standard input
 
@@ -21,7 +20,6 @@ def double(v):
     if not -5 < p <= 16:
         return f"{'-' * sign}{d[0]}{'.' * (len(d) > 1)}{d[1:]}e{p - 1:+}"
     return "-" * sign + (d[:p].ljust(p, "0") if p > 0 else "0") + "." + ("0" * -p + d[max(p, 0):] or "0")
-
 def spell(v, depth=1):
     need(depth <= 127 or not isinstance(v, (dict, list)), "JSON is nested too deep")
     if isinstance(v, list):
@@ -30,14 +28,12 @@ def spell(v, depth=1):
         return "{" + ",".join(spell(k) + ":" + spell(x, depth + 1) for k, x in v.items()) + "}"
     need(math.isfinite(v) if type(v) is float else type(v) is not int or -2**63 <= v < 2**64, "a number is too large")
     return double(v) if type(v) is float else json.dumps(v, ensure_ascii=False)
-
 def parse(raw):
     v = json.loads(raw.decode(), parse_constant=lambda c: need(False, "not a number"))
     need(spell(v) == raw.decode(), "JSON is not in its canonical spelling")
     return v
 
-def recipient(v):
-    """The 32 bytes of an age recipient, or None (Bech32, BIP 173)."""
+def recipient(v):  # The 32 bytes of an age recipient, or None (Bech32, BIP 173)
     values, check = ["qpzry9x8gf2tvdw0s3jn54khce6mua7l".find(c) for c in v[4:]], 1
     for x in [3, 3, 3, 0, 1, 7, 5] + values:
         top, check = check >> 25, (check & 0x1FFFFFF) << 5 ^ x
@@ -46,11 +42,9 @@ def recipient(v):
     bits = functools.reduce(lambda n, x: n << 5 | x, values[:-6], 0)
     good = v[:4] == "age1" and len(v) == 62 and -1 not in values and check == 1 and bits & 15 == 0
     return (bits >> 4).to_bytes(32, "big") if good else None
-
 def time(v):
     m = text(v) and re.fullmatch(r"([0-9]{4})-(0[1-9]|1[0-2])-([0-9]{2})T([01][0-9]|2[0-3])(:[0-5][0-9]){2}\.[0-9]{3}Z", v)
     return m and 1 <= int(m[3]) <= calendar.monthrange(int(m[1]), int(m[2]))[1]
-
 def shape(**members):
     return lambda v: type(v) is dict and list(v) == list(members) and all(members[k](v[k]) for k in members)
 text = lambda v: type(v) is str
@@ -92,9 +86,7 @@ def holds(der, message, signature):
             pathlib.Path(home, name).write_bytes(raw)
         command = "openssl pkeyutl -verify -pubin -keyform DER -inkey k -rawin -in m -sigfile s"
         return subprocess.run(command.split(), cwd=home, capture_output=True).returncode == 0
-
 def believe(env, keys, threshold):
-    """The payload, if enough distinct keys signed it. A wrong signature under a known key's name refuses."""
     known = {hashlib.sha256(der).hexdigest(): der for der in keys}
     need(1 <= threshold <= len(known), "the threshold proves nothing or cannot be reached")
     payload, kind, found = unbase64(env["payload"]), env["payloadType"].encode(), set()
@@ -120,34 +112,30 @@ def listing(folders):
         need(os.path.basename(folder) == name and not os.path.islink(folder), "these are two transfers, or a link")
         for entry in os.scandir(folder):
             kind = kind_of(entry.name)
-            need(kind, f"{entry.name!r} has no place in a transfer")
             good = entry.is_dir(follow_symlinks=False) if kind == "files" else entry.is_file(follow_symlinks=False)
-            need(good, f"{entry.name} is not a regular file")
+            need(kind and good, f"{entry.name!r} has no place in a transfer")
             there.setdefault(entry.name, []).append(entry.path)
     return name, there
-
 def geometry(g):
     size, data, groups, each = g.values()
     need(4096 <= size <= 262144 and size & size - 1 == 0 and data <= min(1 << 44, size << 26), "parity: impossible slices")
     slices = -(-data // size)
     if groups or each:
         rows = -(-slices // groups) if groups else 0
-        need(each and groups <= slices and 1 <= rows <= 4064 and (groups == 1 or rows >= 16), "parity: impossible groups")
-        need(each <= min(32, rows + 1), "parity: impossible rows")
+        good = each and groups <= slices and 1 <= rows <= 4064 and (groups == 1 or rows >= 16)
+        need(good and each <= min(32, rows + 1), "parity: impossible groups")
     return 8 + 16 * (slices + groups * each), groups * each * size
 
 def check_header(h, folder):
-    sealed, payload, sites = h["suite"] == "sealed-1", h["payload"], h["destinations"]
+    sealed, payload, sites, each = h["suite"] == "sealed-1", h["payload"], h["destinations"], h["payload"]["volumeSize"]
     stream = "+".join([h["source"]] + sites)
-    need(1 <= len(sites) <= 16 and sites == sorted(set(sites)) and h["stream"] == stream, "the destinations are wrong")
-    need(len(f"CT1-{stream}-{2**32 - 1}-{2**64 - 1}") <= 240, "the stream's name is too long")
+    need(1 <= len(sites) <= 16 and sites == sorted(set(sites)) and h["stream"] == stream and len(stream) <= 204, "a site is wrong")
     need(h["seq"] > 0 and h["created"] <= h["notAfter"], "position or dates are wrong")
     need(folder == f"CT1-{stream}-{h['epoch']}-{h['seq']:06}", "the folder has another transfer's name")
     keys = [recipient(r) for r in h["recipients"]]
     need(keys == sorted(set(keys)) and (1 <= len(keys) <= 16 if sealed else not keys), "the recipients are wrong")
     flat = payload["size"] == payload["packs"] == 0 and not h["parity"] and h["items"]
     need(not h["items"] if sealed else flat, "items and payload do not belong to the suite")
-    each = payload["volumeSize"]
     need(65536 <= each <= 1 << 44 and payload["packs"] <= 8_000_000, "volume size or packs are wrong")
     checks, spare = geometry(h["parity"]) if h["parity"] else (0, 0)
     need(max(payload["size"], spare) <= 50_000 * each, "there are too many volumes")
@@ -168,7 +156,6 @@ def digest(path, size):
     need(os.path.isfile(path) and not os.path.islink(path), f"{path} is not a regular file")
     with open(path, "rb") as file:
         return os.path.getsize(path) == size and hashlib.file_digest(file, "sha256").hexdigest()
-
 def check_files(h, there, manifest):
     whole = {}
     for name, size, sha256 in map(dict.values, h["files"]):
@@ -180,40 +167,34 @@ def check_files(h, there, manifest):
     return whole
 
 # What is inside
-def piped(command, raw, limit):
-    with tempfile.TemporaryFile() as source:
-        source.write(raw)
-        source.seek(0)
-        with subprocess.Popen(command, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
-            out = run.stdout.read(limit + 1)
-            run.stdout.close()
-            need(run.wait() == 0 and len(out) <= limit, f"{command[0]} refuses it, or it is longer than declared")
-    return out
-
+@functools.lru_cache(4)
 def opened(raw, identity, limit):
-    packed = piped(["age", "-d", "-i", identity], raw, len(raw))
-    return piped(["zstd", "-d", "-c", "-q", "--memory=8388608"], packed, limit)
-
+    age = subprocess.run(["age", "-d", "-i", identity], input=raw, capture_output=True)
+    need(age.returncode == 0, "age does not open it")
+    with tempfile.TemporaryFile() as packed:
+        packed.write(age.stdout), packed.seek(0)
+        command = ["zstd", "-d", "-c", "-q", "--memory=8388608"]
+        with subprocess.Popen(command, stdin=packed, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as zstd:
+            out, _ = zstd.stdout.read(limit + 1), zstd.stdout.close()
+    need(zstd.returncode == 0 and len(out) <= limit, "zstd does not unpack it, or to more than was declared")
+    return out
 def merkle(leaves):
     if len(leaves) < 2:
         return hashlib.sha256(b"\0" + leaves[0] if leaves else b"").digest()
     k = 1 << (len(leaves) - 1).bit_length() - 1
     return hashlib.sha256(b"\1" + merkle(leaves[:k]) + merkle(leaves[k:])).digest()
-
 def flat_name(name):
     devices = r"autorun\.inf|desktop\.ini|thumbs\.db|(con|prn|aux|nul|com|lpt)[^.]?(\..*)?"
     return re.fullmatch(r"[A-Za-z0-9_+@][A-Za-z0-9._+@-]{0,199}(?<!\.)", name) and not re.fullmatch(devices, name.lower())
 
 def read_manifest(raw, h):
-    """Checks the lines against each other and the header; gives groups of packs with their blobs, and flat files."""
     plain = {"plainSha256": hashlib.sha256(raw).hexdigest(), "plainSize": len(raw)}
     need(plain == h["manifest"] and raw[-1:] in (b"", b"\n"), "the manifest's lines are not those that were signed")
     stage, end, once, named, groups, by = 1, 0, [], [], [], {k: [] for k in LINES}
     for line in raw.split(b"\n")[:-1]:
-        need(len(line) < 16 * MIB, "a line is too long")
         v = parse(line)
         kind = v.get("kind") if type(v) is dict else None
-        need(text(kind) and kind in LINES and shape(kind=text, **LINES[kind][1])(v), "a line is no known record")
+        need(text(kind) and kind in LINES and len(line) < 16 * MIB and shape(kind=text, **LINES[kind][1])(v), "a line is wrong")
         need(LINES[kind][0] >= stage, "the lines are out of order")
         stage, last = LINES[kind][0], by[kind][-1] if by[kind] else None
         by[kind].append(v)
@@ -247,16 +228,14 @@ def read_manifest(raw, h):
     totals = dict(blobs=len(carried), expandedBytes=size(carried), rebuilt=len(rebuilt), rebuiltBytes=size(rebuilt))
     need(totals == h["totals"] and (end, len(by["pack"])) == (h["payload"]["size"], h["payload"]["packs"]), "totals differ")
     root = lambda kind: {"root": merkle([spell(v).encode() for v in by[kind]]).hex(), "count": len(by[kind])}
-    need((root("requires") if by["requires"] else None) == h["base"], "the root over what is required differs")
-    items = dict(root("file"), bytes=size(by["file"])) if h["suite"] == "inspectable-1" else None
-    need(items == h["items"] and (items or not by["file"]), "the root over the flat files differs")
+    base, items = root("requires") if by["requires"] else None, dict(root("file"), bytes=size(by["file"]))
+    items = items if h["suite"] == "inspectable-1" else None
+    need(base == h["base"] and items == h["items"] and (items or not by["file"]), "a Merkle root differs")
     return groups, by["file"]
-
 def at_the_door(there, flat):
-    found = {}
-    for entry in itertools.chain(*map(os.scandir, there.get("files", []))):
-        need(entry.is_file(follow_symlinks=False), f"files/{entry.name} is not a regular file")
-        found.setdefault(entry.name, entry.path)
+    entries = list(itertools.chain(*map(os.scandir, there.get("files", []))))
+    need(all(entry.is_file(follow_symlinks=False) for entry in entries), "files/ holds what is not a regular file")
+    found = {entry.name: entry.path for entry in reversed(entries)}
     need(set(found) <= {v["name"] for v in flat}, "files/ holds what the manifest does not list")
     fate = lambda v: "removed" if v["name"] not in found else digest(found[v["name"]], v["size"]) != v["sha256"] and "changed"
     told = [f"{fate(v)} {v['name']}" for v in flat if fate(v)]
@@ -266,8 +245,7 @@ def check_blobs(groups, h, whole, identity):
     def part(at, length):
         number, offset = divmod(at, h["payload"]["volumeSize"])
         with open(whole[f"v{number + 1:06}.ctv"], "rb") as file:
-            file.seek(offset)
-            out = file.read(length)
+            out = os.pread(file.fileno(), length, offset)
         return out + part(at + len(out), length - len(out)) if len(out) < length else out
     for packs, held in groups:
         parts = [opened(part(p["offset"], p["len"]), identity, p["raw"]) for p in packs]
@@ -279,9 +257,9 @@ def check_blobs(groups, h, whole, identity):
 
 def verify(folders, keys, options):
     folder, there = listing(folders)
-    need("header.dsse.json" in there, "the header is missing")
-    need(os.path.getsize(there["header.dsse.json"][0]) <= 16 * MIB, "the header is too long")
-    env = parse(pathlib.Path(there["header.dsse.json"][0]).read_bytes())
+    path = pathlib.Path(*there.get("header.dsse.json", ["missing"])[:1])
+    need(path.name != "missing" and path.stat().st_size <= 16 * MIB, "the header is missing or too long")
+    env = parse(path.read_bytes())
     need(ENVELOPE(env) and len(env["signatures"]) <= 32, "the header is no envelope")
     payload = believe(env, keys, options.threshold)
     v = parse(payload)
@@ -295,18 +273,17 @@ def verify(folders, keys, options):
     need(not extra, f"the header does not list {extra}")
     whole, said = check_files(h, there, manifest), hashlib.sha256(payload).hexdigest()
     raw = pathlib.Path(whole[manifest]).read_bytes()
-    if not sealed:
-        return said + at_the_door(there, read_manifest(raw, h)[1])
-    if options.identity:
-        groups, _ = read_manifest(opened(raw, options.identity, h["manifest"]["plainSize"]), h)
-        check_blobs(groups, h, whole, options.identity)
-    return said + ("" if options.identity else "; signatures and files only, it was not opened")
+    if sealed and not options.identity:
+        return said + "; signatures and files only, it was not opened"
+    groups, flat = read_manifest(opened(raw, options.identity, h["manifest"]["plainSize"]) if sealed else raw, h)
+    check_blobs(groups, h, whole, options.identity)
+    return said if sealed else said + at_the_door(there, flat)
 
 def main():
     parser = argparse.ArgumentParser(usage=__doc__)
-    for name, more in {"--key": {"action": "append", "required": True}, "--threshold": {"type": int, "default": 1}, "--site": {},
-                       "--identity": {}, "--batch": {"action": "store_true"}, "folders": {"nargs": "*"}}.items():
-        parser.add_argument(name, **more)
+    parser.add_argument("--key", action="append", required=True), parser.add_argument("--threshold", type=int, default=1)
+    parser.add_argument("--site"), parser.add_argument("--identity"), parser.add_argument("--batch", action="store_true")
+    parser.add_argument("folders", nargs="*")
     options = parser.parse_args()
     if options.batch == bool(options.folders):
         parser.error("give folders, or --batch")

@@ -28,6 +28,10 @@ pub fn prepare() -> Clients {
         clients.add(variable, name, || python_tool(name));
     }
     clients.add("COFFERDAM_TEST_PG_BIN", "PostgreSQL", postgres);
+    // What recovers a transfer without us, and what the second verifier runs: found on the PATH by the tests.
+    for name in ["age", "zstd", "openssl"] {
+        clients.need(name, || packaged(name));
+    }
     for line in &clients.skipped {
         println!("skipped: {line}");
     }
@@ -49,6 +53,42 @@ impl Clients {
     }
 }
 
+impl Clients {
+    /// A program that the tests look for themselves.
+    fn need(&mut self, name: &str, find: impl FnOnce() -> Outcome<PathBuf>) {
+        match find() {
+            Ok(path) => println!("{name}: {}", path.display()),
+            Err(why) => self.skipped.push(format!("{name}: {why}")),
+        }
+    }
+}
+
+/// A program on the PATH, installed from the package of its name where that may be.
+fn packaged(name: &str) -> Outcome<PathBuf> {
+    if let Some(found) = on_path(name) {
+        return Ok(found);
+    }
+    install(name, &format!("`{name}` is not on the PATH"))?;
+    on_path(name).ok_or_else(|| format!("its package was installed without `{name}`"))
+}
+
+fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|program| program.is_file())
+}
+
+/// Installs a Debian package; `missing` says why, where that may not be.
+fn install(package: &str, missing: &str) -> Outcome {
+    // Only root may install; a developer's machine is left as it is.
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0);
+    if !is_root || !Path::new("/usr/bin/apt-get").exists() {
+        return Err(missing.to_owned());
+    }
+    let mut apt = Command::new("apt-get");
+    apt.args(["install", "-y", "--no-install-recommends", package]);
+    run(apt.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null()).stdout(Stdio::null()))
+}
+
 fn python_tool(name: &str) -> Outcome<PathBuf> {
     let venv = root().join("target/clients/venv");
     let program = venv.join("bin").join(name);
@@ -67,14 +107,7 @@ fn postgres() -> Outcome<PathBuf> {
     if let Some(found) = installed_postgres() {
         return Ok(found);
     }
-    // Only root may install; a developer's machine is left as it is.
-    let is_root = std::fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0);
-    if !is_root || !Path::new("/usr/bin/apt-get").exists() {
-        return Err("`initdb` is neither on the PATH nor below /usr/lib/postgresql".into());
-    }
-    let mut apt = Command::new("apt-get");
-    apt.args(["install", "-y", "--no-install-recommends", "postgresql"]);
-    run(apt.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null()).stdout(Stdio::null()))?;
+    install("postgresql", "`initdb` is neither on the PATH nor below /usr/lib/postgresql")?;
     installed_postgres().ok_or_else(|| "it was installed without `initdb`".into())
 }
 
@@ -104,5 +137,8 @@ mod tests {
         clients.add("COFFERDAM_TEST_NO_SUCH_VARIABLE", "ferry", || Err("there is none".into()));
         assert_eq!(clients.skipped, ["ferry: there is none"]);
         assert!(clients.variables.is_empty());
+        clients.need("barge", || Err("there is none".into()));
+        assert_eq!(clients.skipped, ["ferry: there is none", "barge: there is none"]);
+        assert!(on_path("sh").is_some() && on_path("no such program").is_none());
     }
 }

@@ -1,6 +1,7 @@
 //! Two verifiers that were written apart say the same of every vector, and of vectors changed on purpose.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufRead as _, BufReader, Write as _},
     path::Path,
@@ -97,27 +98,27 @@ fn both_verifiers_agree_on_every_vector() {
     }
 }
 
-/// `COFFERDAM_TEST_MUTANTS` says how many; each has a number that makes it again.
-#[test]
-fn both_verifiers_agree_on_transfers_changed_on_purpose() {
-    if !tools::have("the second verifier", PROGRAMS) {
-        return;
-    }
-    let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse::<u64>().ok());
-    let (from, count) =
-        (number("COFFERDAM_TEST_MUTANT").unwrap_or(0), number("COFFERDAM_TEST_MUTANTS").unwrap_or(300));
+/// What came of some mutants.
+#[derive(Default)]
+struct Tally {
+    codes: BTreeMap<&'static str, u64>,
+    apart: Vec<String>,
+}
+
+/// Makes the mutants of these numbers and asks both verifiers about it.
+fn compare(numbers: impl Iterator<Item = u64>) -> Tally {
     let home = tempfile::tempdir().unwrap();
     let mut vectors = Vec::new();
-    for (name, weight) in
-        [("sealed", 4), ("requires", 5), ("rotated", 3), ("nothing", 2), ("inspectable", 7), ("chain", 1)]
-    {
+    let weights =
+        [("sealed", 4), ("requires", 5), ("rotated", 3), ("nothing", 2), ("inspectable", 7), ("chain", 1)];
+    for (name, weight) in weights {
         let vector = list().into_iter().find(|v| v.name == name).unwrap();
         let second = Second::start(&vector, home.path());
         vectors.push((vector, second, weight));
     }
     let turns: Vec<usize> = (0..vectors.len()).flat_map(|n| std::iter::repeat_n(n, vectors[n].2)).collect();
-    let (mut taken, mut codes, mut apart) = (0, std::collections::BTreeMap::<&str, u64>::new(), Vec::new());
-    for n in from..from + count {
+    let mut tally = Tally::default();
+    for n in numbers {
         let mut dice = Dice((n + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
         for _ in 0..4 {
             dice.next();
@@ -131,17 +132,43 @@ fn both_verifiers_agree_on_transfers_changed_on_purpose() {
         let (ours, code) = first(vector, &folder);
         let theirs = other.answer();
         if second(&theirs) != ours {
-            apart.push(format!(
-                "{n}: {}: {what}\n    first: {ours} {code}\n    second: {theirs}",
-                vector.name
-            ));
+            let name = &vector.name;
+            tally.apart.push(format!("{n}: {name}: {what}\n    first: {ours} {code}\n    second: {theirs}"));
         }
-        taken += u64::from(code.is_empty());
-        *codes.entry(code).or_default() += 1;
+        *tally.codes.entry(code).or_default() += 1;
         fs::remove_dir_all(folder.parent().unwrap()).unwrap();
     }
-    println!("{count} changed transfers, {taken} of them still good; refusals: {codes:?}");
-    assert!(apart.is_empty(), "{} of {count} are judged otherwise:\n{}", apart.len(), apart.join("\n"));
-    assert!(count < 300 || (taken > 10 && codes.len() > 10), "the changes are too uniform");
     vectors.into_iter().for_each(|(_, second, _)| second.end());
+    tally
+}
+
+/// `COFFERDAM_TEST_MUTANTS` says how many; each has a number that makes it again, `COFFERDAM_TEST_MUTANT` the
+/// first of them.
+#[test]
+fn both_verifiers_agree_on_transfers_changed_on_purpose() {
+    if !tools::have("the second verifier", PROGRAMS) {
+        return;
+    }
+    let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse::<u64>().ok());
+    let from = number("COFFERDAM_TEST_MUTANT").unwrap_or(0);
+    let count = number("COFFERDAM_TEST_MUTANTS").unwrap_or(300);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
+    let mut all = Tally::default();
+    std::thread::scope(|scope| {
+        let run = |n: usize| scope.spawn(move || compare((from..from + count).skip(n).step_by(threads)));
+        for tally in (0..threads).map(run).collect::<Vec<_>>() {
+            let Tally { codes, apart } = tally.join().unwrap();
+            codes.into_iter().for_each(|(code, n)| *all.codes.entry(code).or_default() += n);
+            all.apart.extend(apart);
+        }
+    });
+    let taken = all.codes.remove("").unwrap_or(0);
+    println!("{count} changed transfers, {taken} of them still good; refusals: {:?}", all.codes);
+    assert!(
+        all.apart.is_empty(),
+        "{} of {count} are judged otherwise:\n{}",
+        all.apart.len(),
+        all.apart.join("\n")
+    );
+    assert!(count < 300 || (taken > 10 && all.codes.len() > 10), "the changes are too uniform");
 }

@@ -3,6 +3,7 @@
 mod agree;
 mod made;
 mod mutants;
+mod parity;
 mod recover;
 mod tables;
 mod tools;

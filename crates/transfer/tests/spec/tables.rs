@@ -18,7 +18,7 @@ fn sources(krate: &str) -> String {
                 all(&path, out);
             } else if name.ends_with(".rs") && name != "tests.rs" {
                 let text = fs::read_to_string(path).unwrap();
-                out.push_str(text.split("#[cfg(test)]").next().unwrap());
+                out.push_str(text.split("#[cfg(test)]\nmod tests {").next().unwrap());
             }
         }
     }

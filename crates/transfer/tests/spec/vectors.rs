@@ -43,7 +43,8 @@ pub struct TrustedRoot {
 pub type Verdict = (Sha256, Vec<String>);
 
 impl Vector {
-    fn trust(&self) -> Trust {
+    /// Whom the reader of this vector believes.
+    pub fn trust(&self) -> Trust {
         let keys = self.keys.iter().map(|k| k.parse().unwrap()).collect();
         let authority = Authority::Keys { keys, threshold: self.threshold };
         Trust { authority, this_site: Some(self.site.parse().unwrap()) }
