@@ -5,9 +5,7 @@
 
 use std::{collections::HashMap, path::Path};
 
-use cofferdam_transfer::{
-    FileState as Found, Header, Progress, Refusal, Suite, Survey, Trust, is_station_name, station_files,
-};
+use cofferdam_transfer::{FileState as Found, Header, Progress, Refusal, Suite, Survey, Trust};
 use cofferdam_types::Timestamp;
 
 use crate::report::{FileState, FlatReport, FlatState, Problem, Report, Span, Verdict};
@@ -46,8 +44,7 @@ pub fn inspect(
 ) -> Result<Report, Refusal> {
     let mut survey = Survey::open(folders, trust)?;
     let mut report = Report::of(&survey.header, survey.header_sha256, survey.signers.clone(), now);
-    let stations = station_files(folders)?;
-    report.stations = stations.into_iter().map(|(name, _)| name).filter(|n| is_station_name(n)).collect();
+    report.stations = survey.stations().map(str::to_owned).collect();
     watch.stage(Stage::Reading);
     let read = survey.hash(watch);
     take_states(&survey, &mut report);

@@ -57,6 +57,7 @@ pub fn to_text(report: &Report) -> String {
     let hex = report.identity.to_hex();
     line(&mut out, "identity", &groups(&hex[..32], 8));
     line(&mut out, "", &groups(&hex[32..], 8));
+    two_columns(&mut out, &cofferdam_trust::words::encode(&report.identity.0));
     for signer in &report.signers {
         line(&mut out, "signed by", &format!("key {}", groups(&signer.to_string()[..16], 4)));
     }
@@ -84,6 +85,16 @@ pub fn to_text(report: &Report) -> String {
 
 fn line(out: &mut String, name: &str, value: &str) {
     let _ = writeln!(out, "  {name:<10}{value}");
+}
+
+/// The identity as words, as they stand on the paper beside the medium.
+fn two_columns(out: &mut String, words: &[String]) {
+    let half = words.len().div_ceil(2);
+    let (left, right) = words.split_at_checked(half).unwrap_or((words, &[]));
+    for (n, one) in left.iter().enumerate() {
+        let other = right.get(n).map_or("", String::as_str);
+        line(out, "", format!("{one:<40}{other}").trim_end());
+    }
 }
 
 fn day(time: cofferdam_types::Timestamp) -> String {

@@ -94,6 +94,8 @@ fn a_sealed_transfer_is_proved_whole_with_public_keys_only() {
     let text = to_text(&report);
     assert!(text.starts_with("SOUND") && text.is_ascii() && text.contains("cofferdam receive"), "{text}");
     assert!(text.contains(&report.identity.to_hex()[..8]));
+    let words = cofferdam_trust::words::encode(&report.identity.0);
+    assert!(words.iter().all(|line| text.contains(line)), "{text}");
     // The JSON is the value itself: another program reads back what this one saw.
     let json = serde_json::to_string(&report).unwrap();
     assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);

@@ -1,12 +1,11 @@
 //! Which file of a finished transfer goes onto which medium of a set.
 //!
 //! The rule, in numbers. A medium keeps a *reserve*: two per cent of its capacity, at least 1 MiB, at most
-//! 256 MiB, never more than a quarter. One part in four of it is the file system's own; the rest is for
+//! 256 MiB, never more than a quarter. A quarter of the reserve is the file system's own; the rest is for
 //! what lies on every medium: header, README and root documents always, manifest and checks while they
-//! fit the reserve (else they lie on the first medium that has room, which is the first). A file counts with what it fills:
-//! whole blocks of 2048 bytes and one more for its entry. What is not reserve is filled with volumes, cut so
-//! that a whole number of them fills a medium and each stays within [`DEFAULT_VOLUME_BYTES`], because old
-//! file systems take no file of 4 GiB.
+//! fit (else on the first medium only). A file counts with what it fills: whole blocks of 2048 bytes and
+//! one more for its entry. What is not reserve is filled with volumes, cut so that a whole number of them
+//! fills a medium and each stays within [`DEFAULT_VOLUME_BYTES`]: old file systems take no file of 4 GiB.
 //!
 //! A file is never split here: cutting is the writer's work, and the header signs the cuts. This module must
 //! never copy or change a byte of a transfer.

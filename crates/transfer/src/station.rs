@@ -7,12 +7,12 @@ use std::{io::Read as _, path::Path};
 
 use cofferdam_types::Sha256;
 
-use crate::{medium::Medium, name::Name, refusal::Refusal};
+use crate::{medium::Medium, name::Name, refusal::Refusal, survey::Survey};
 
 /// A station's statement, bytes.
-pub const MAX_STATION_BYTES: u64 = 4 << 20;
+pub const MAX_STATION_BYTES: u64 = 1 << 20;
 /// Statements on one transfer.
-const MAX_STATIONS: usize = 256;
+const MAX_STATIONS: usize = 64;
 
 /// The only name a statement may have in a transfer: from the SHA-256 of its whole file.
 #[must_use]
@@ -24,6 +24,13 @@ pub fn station_name(sha256: &Sha256) -> String {
 #[must_use]
 pub fn is_station_name(name: &str) -> bool {
     Name::parse(name) == Some(Name::Station)
+}
+
+impl Survey {
+    /// Names of stations' statements that lie beside the transfer, ascending; none of them is read.
+    pub fn stations(&self) -> impl Iterator<Item = &str> {
+        self.medium.names.keys().map(String::as_str).filter(|name| is_station_name(name))
+    }
 }
 
 /// Every station's statement in the folders of one transfer: name and bytes, ascending by name.
