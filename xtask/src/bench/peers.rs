@@ -29,7 +29,8 @@ pub(super) fn pypiserver(wheels: &Path, ours: &Rates) -> Outcome {
     let (made, pip) = (venv.clone(), venv.join("bin/pip"));
     let install = move || {
         quietly(Command::new("python3").args(["-m", "venv"]).arg(made))?;
-        quietly(Command::new(pip).args(["install", "--quiet", "pypiserver"]))
+        // With waitress it keeps connections open; without, it answers as HTTP/1.0.
+        quietly(Command::new(pip).args(["install", "--quiet", "pypiserver", "waitress"]))
     };
     let Some(program) = installed("pypiserver", venv.join("bin/pypi-server"), install) else { return Ok(()) };
     let address = free_address()?;
