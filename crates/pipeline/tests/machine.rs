@@ -83,6 +83,9 @@ fn ended(name: usize, status: Status, soft: bool) -> JobState {
     JobState { status, ..job(name, 0, None, When::OnSuccess, soft, 0) }
 }
 
+/// Jobs by their status and whether they may fail.
+type Jobs = &'static [(Status, bool)];
+
 const HARD: bool = false;
 const SOFT: bool = true;
 
@@ -111,7 +114,7 @@ fn fates(before: &[(Status, bool)], by_needs: bool) -> String {
 fn what_follows_is_what_follows_in_gitlab() {
     use Status::{Canceled, Failed, Manual, Running, Skipped, Success};
     // (earlier jobs, fates after a stage, fates by needs)
-    let table: &[(&[(Status, bool)], &str, &str)] = &[
+    let table: &[(Jobs, &str, &str)] = &[
         (&[], "pspm", "pspm"),
         (&[(Success, HARD)], "pspm", "pspm"),
         (&[(Failed, HARD)], "spps", "spps"),
@@ -145,7 +148,7 @@ fn what_follows_is_what_follows_in_gitlab() {
 #[test]
 fn a_pipeline_stands_as_in_gitlab() {
     use Status::{Canceled, Created, Failed, Manual, Pending, Running, Skipped, Success};
-    let table: &[(&[(Status, bool)], Status)] = &[
+    let table: &[(Jobs, Status)] = &[
         (&[], Success),
         (&[(Success, HARD), (Skipped, HARD), (Failed, SOFT), (Manual, SOFT)], Success),
         (&[(Skipped, HARD), (Manual, SOFT)], Skipped),
