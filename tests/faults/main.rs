@@ -1,7 +1,9 @@
-//! Power cuts: a killed site starts again, and ends where one that was never killed ends.
+//! Power cuts: a killed site starts again, and ends where one that was never killed ends. Full disks:
+//! in `full_disk`.
 
 #[path = "../common/mod.rs"]
 mod common;
+mod full_disk;
 
 use std::process::{Command, Stdio};
 

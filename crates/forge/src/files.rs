@@ -4,7 +4,7 @@
 //! time before, until it misses none.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -31,12 +31,14 @@ pub(crate) struct PipelineFiles {
     pub site: String,
 }
 
-/// The files that are known by now, and those that were asked for and are not.
+/// What is known of a commit by now, and what was asked for and is not.
 #[derive(Default)]
 struct Files {
     known: BTreeMap<String, Option<String>>,
-    list: Vec<String>,
     missed: RefCell<BTreeSet<String>>,
+    /// Every path of the commit. Listing a large tree takes its time, and few definitions ask for it.
+    list: Option<Vec<String>>,
+    list_missed: Cell<bool>,
 }
 
 impl Source for Files {
@@ -49,7 +51,8 @@ impl Source for Files {
     }
 
     fn list(&self) -> Vec<String> {
-        self.list.clone()
+        self.list_missed.set(self.list.is_none());
+        self.list.clone().unwrap_or_default()
     }
 }
 
@@ -57,17 +60,16 @@ impl Source for Files {
 impl Planner for PipelineFiles {
     async fn plan(&self, wanted: &Wanted<'_>) -> Result<Option<Planned>> {
         let commit: Oid = wanted.sha.parse()?;
-        let tree = self.git.list_tree(wanted.project.id, &commit).await?;
-        let mut files =
-            Files { list: tree.into_iter().map(|entry| entry.path).collect(), ..Files::default() };
-        if !files.list.iter().any(|path| path == PIPELINE_FILE) {
-            return Ok(None);
-        }
+        let mut files = Files::default();
         let config = loop {
             let loaded = load(&files, PIPELINE_FILE);
             let missed = std::mem::take(&mut *files.missed.borrow_mut());
-            if missed.is_empty() || files.known.len() > MAX_FILES {
+            let list_missed = files.list_missed.take();
+            if (missed.is_empty() && !list_missed) || files.known.len() > MAX_FILES {
                 break loaded;
+            }
+            if list_missed {
+                files.list = Some(self.list(wanted, &commit).await?);
             }
             for path in missed {
                 let text = match self.git.read_file(wanted.project.id, &commit, &path, MAX_FILE).await {
@@ -77,6 +79,9 @@ impl Planner for PipelineFiles {
                     }
                     Err(error) => return Err(error),
                 };
+                if text.is_none() && path == PIPELINE_FILE {
+                    return Ok(None);
+                }
                 files.known.insert(path, text);
             }
         };
@@ -88,19 +93,27 @@ impl Planner for PipelineFiles {
 }
 
 impl PipelineFiles {
+    async fn list(&self, wanted: &Wanted<'_>, commit: &Oid) -> Result<Vec<String>> {
+        let tree = self.git.list_tree(wanted.project.id, commit).await?;
+        Ok(tree.into_iter().map(|entry| entry.path).collect())
+    }
+
     async fn evaluate(
         &self,
         wanted: &Wanted<'_>,
         commit: &Oid,
         config: &Config,
-        files: Vec<String>,
+        mut files: Option<Vec<String>>,
     ) -> Result<Option<Planned>> {
         let before: Oid = wanted.before.parse()?;
         // A commit that a forced push took away cannot be compared with: then `changes` holds.
-        let changed_paths = match before.is_zero() {
+        let changed_paths = match before.is_zero() || !config.rules().any(|rule| rule.changes.is_some()) {
             true => None,
             false => self.git.changed_paths(wanted.project.id, &before, commit).await.ok(),
         };
+        if files.is_none() && config.rules().any(|rule| rule.exists.is_some()) {
+            files = Some(self.list(wanted, commit).await?);
+        }
         let reference = ref_name(wanted.git_ref);
         let facts = project_facts(&self.site, wanted.project).into_iter();
         let context = Context {
@@ -110,7 +123,7 @@ impl PipelineFiles {
             source: wanted.source.to_owned(),
             default_branch: wanted.project.default_branch.clone(),
             changed_paths,
-            files: Some(files),
+            files,
             variables: facts.map(|v| (v.key, v.value, Origin::Predefined)).collect(),
         };
         Ok(match evaluate(config, &context) {

@@ -59,8 +59,12 @@ impl Forge {
         let mut plans = Vec::new();
         let mut commits = Vec::new();
         for m in moved.iter().filter(|m| m.after != ZERO).take(MAX_PIPELINES) {
-            // An annotated tag names a tag object; a pipeline is of the commit behind it.
-            let commit = self.sources().resolve(project.id, &m.after).await?;
+            // A branch names a commit, git sees to that; an annotated tag names a tag object, and a
+            // pipeline is of the commit behind it.
+            let commit = match m.reference.starts_with("refs/heads/") {
+                true => None,
+                false => self.sources().resolve(project.id, &m.after).await?,
+            };
             commits.push((m, commit.unwrap_or_else(|| m.after.clone())));
         }
         for (m, commit) in &commits {
@@ -91,10 +95,17 @@ impl Forge {
         for (wanted, planned) in &plans {
             rows.push(self.insert(&mut tx, wanted, planned).await?);
         }
-        tx.commit().await?;
-        for row in &rows {
-            self.keep_commit(row).await?;
-        }
+        // Both at once, because the pusher waits. A reference whose pipeline is not there after all
+        // only keeps a commit, until the next pipeline of that number sets it.
+        let keep = async {
+            for row in &rows {
+                self.keep_commit(row).await?;
+            }
+            Ok(())
+        };
+        let (committed, kept) = tokio::join!(tx.commit(), keep);
+        committed?;
+        kept?;
         self.bells().ring_queue();
         Ok(rows)
     }

@@ -12,6 +12,8 @@ use crate::{
 
 /// Bytes of names, or of a page of history, that one answer may have.
 const MAX_ANSWER: usize = 64 << 20;
+/// Bytes around a file in git's answer: its kind and size, and two line ends.
+const AROUND_FILE: usize = 64;
 /// The empty tree, which every repository knows without storing it.
 const EMPTY_TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
 
@@ -48,25 +50,31 @@ impl Server {
         if !is_tree_path(path) {
             return Ok(None);
         }
+        let asked = format!("{commit}:{path}\n").into_bytes();
         let mut command = self.in_project(project)?;
-        command.args(["cat-file", "--batch-check=%(objecttype) %(objectsize) %(objectname)"]);
-        let out = run(command, Some(format!("{commit}:{path}\n").into_bytes()), 1 << 16, SHORT).await?;
-        let answer = String::from_utf8_lossy(&out.ok("git cat-file")?).into_owned();
-        let mut words = answer.trim_end().split(' ');
-        let (kind, size, id) = (words.next(), words.next(), words.next());
-        let (Some("blob"), Some(Ok(size)), Some(Ok(id))) =
-            (kind, size.map(str::parse::<u64>), id.map(str::parse::<Oid>))
-        else {
-            return Ok(None);
+        command.args(["cat-file", "--batch=%(objecttype) %(objectsize)"]);
+        let room = usize::try_from(max).unwrap_or(usize::MAX).saturating_add(AROUND_FILE);
+        let mut answer = match run(command, Some(asked.clone()), room, SHORT).await {
+            Ok(out) => out.ok("git cat-file")?,
+            // Then only its size is of interest.
+            Err(error) if error.kind() == ErrorKind::TooLarge => {
+                let mut command = self.in_project(project)?;
+                command.args(["cat-file", "--batch-check=%(objecttype) %(objectsize)"]);
+                run(command, Some(asked), 1 << 16, SHORT).await?.ok("git cat-file")?
+            }
+            Err(error) => return Err(error),
         };
+        let Some(head) = answer.iter().position(|b| *b == b'\n') else { return Ok(None) };
+        let body = answer.split_off(head + 1);
+        let Some(size) = blob_size(&answer) else { return Ok(None) };
         if size > max {
             let message = format!("`{}` has {size} bytes; {max} are allowed here", shown(path));
             return Err(Error::new(ErrorKind::TooLarge, "git-file-too-large", message));
         }
-        let mut command = self.in_project(project)?;
-        command.args(["cat-file", "blob", id.as_str()]);
-        let room = usize::try_from(size).unwrap_or(usize::MAX);
-        run(command, None, room, SHORT).await?.ok("git cat-file").map(Some)
+        match body.strip_suffix(b"\n") {
+            Some(file) if file.len() as u64 == size => Ok(Some(file.to_vec())),
+            _ => Err(Error::internal("git cat-file", "a file of another length than it said")),
+        }
     }
 
     pub(crate) async fn list_refs(&self, project: ProjectId) -> Result<Vec<(String, Oid)>> {
@@ -118,6 +126,11 @@ impl Server {
         };
         Ok(String::from_utf8_lossy(&out).split('\0').filter_map(entry).collect())
     }
+}
+
+/// The size in `blob <size> LF`; nothing for other kinds and for what is missing.
+fn blob_size(head: &[u8]) -> Option<u64> {
+    std::str::from_utf8(head).ok()?.strip_prefix("blob ")?.trim_end().parse().ok()
 }
 
 /// Whether git would read this as a path from the root of a tree, and as one line.

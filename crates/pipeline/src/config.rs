@@ -18,6 +18,14 @@ pub struct Config {
     pub jobs: Vec<Job>,
 }
 
+impl Config {
+    /// Every rule there is, of the workflow and of the jobs: what an evaluation may have to know.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        let of_jobs = self.jobs.iter().filter_map(|job| job.rules.as_ref());
+        self.workflow.iter().chain(of_jobs).flatten()
+    }
+}
+
 /// A variable as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VariableDef {

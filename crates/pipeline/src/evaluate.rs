@@ -112,18 +112,33 @@ fn copies(
         .cloned()
         .collect();
     own.extend(defined(&job.variables, Origin::JobYaml));
-    let rule = match &job.rules {
-        None => None,
-        Some(rules) => match first(rules, context, &lookup(&settle(own.clone()))) {
-            Some(rule) => Some(rule),
-            None => return Ok(Vec::new()),
-        },
+    // The rules see what a combination of `matrix` sets, and so choose among the combinations. The
+    // number of a copy is known in the job only, so one choice is enough for all of those.
+    let choose = |row: &[(String, String)]| match &job.rules {
+        None => Some(None),
+        Some(rules) => {
+            let seen = own.iter().cloned().chain(of_matrix(row)).collect();
+            first(rules, context, &lookup(&settle(seen))).map(Some)
+        }
     };
-    if rule.and_then(|rule| rule.when).unwrap_or(job.when) == When::Never {
-        return Ok(Vec::new());
+    let by_row = matches!(job.parallel, Some(Parallel::Matrix(_)));
+    let common = if by_row { None } else { choose(&[]) };
+    let mut copies = Vec::new();
+    for (name, row) in rows(job) {
+        let Some(rule) = (if by_row { choose(&row) } else { common }) else { continue };
+        if rule.and_then(|rule| rule.when).unwrap_or(job.when) == When::Never {
+            continue;
+        }
+        let mut own = own.clone();
+        own.extend(rule.iter().flat_map(|rule| defined(&rule.variables, Origin::JobRule)));
+        copies.push(planned(config, job, rule, &own, name, &row)?);
     }
-    own.extend(rule.iter().flat_map(|rule| defined(&rule.variables, Origin::JobRule)));
-    let rows: Vec<(String, Vec<(String, String)>)> = match &job.parallel {
+    Ok(copies)
+}
+
+/// The name of every copy of a job, and the variables that only this copy has.
+fn rows(job: &Job) -> Vec<(String, Vec<(String, String)>)> {
+    match &job.parallel {
         None => vec![(job.name.clone(), Vec::new())],
         Some(Parallel::Count(count)) => (1..=*count)
             .map(|number| {
@@ -141,8 +156,16 @@ fn copies(
                 (format!("{}: [{}]", job.name, values.join(", ")), row.clone())
             })
             .collect(),
-    };
-    rows.into_iter().map(|(name, extra)| planned(config, job, rule, &own, name, extra)).collect()
+    }
+}
+
+fn of_matrix(extra: &[(String, String)]) -> impl Iterator<Item = PlannedVariable> {
+    extra.iter().map(|(key, value)| PlannedVariable {
+        key: key.clone(),
+        value: value.clone(),
+        origin: Origin::Matrix,
+        raw: false,
+    })
 }
 
 fn planned(
@@ -151,18 +174,17 @@ fn planned(
     rule: Option<&Rule>,
     own: &[PlannedVariable],
     name: String,
-    extra: Vec<(String, String)>,
+    extra: &[(String, String)],
 ) -> Result<PlannedJob, String> {
     let mut variables = own.to_vec();
     let set = [("CI_JOB_NAME", &name), ("CI_JOB_STAGE", &job.stage)];
-    let set = set.map(|(key, value)| (key.to_owned(), value.clone(), Origin::Predefined)).into_iter();
-    let extra = extra.into_iter().map(|(key, value)| (key, value, Origin::Matrix));
-    variables.extend(set.chain(extra).map(|(key, value, origin)| PlannedVariable {
-        key,
-        value,
-        origin,
-        raw: origin == Origin::Predefined,
+    variables.extend(set.map(|(key, value)| PlannedVariable {
+        key: key.to_owned(),
+        value: value.clone(),
+        origin: Origin::Predefined,
+        raw: true,
     }));
+    variables.extend(of_matrix(extra));
     let mut variables = settle(variables);
     expand_all(&mut variables).map_err(|why| format!("job `{name}`: {why}"))?;
     let fill = |text: &str| expand(text, &lookup(&variables));

@@ -95,24 +95,67 @@ impl JobState {
         }
     }
 
-    /// A manual job that may fail does not hold up others.
-    fn blocks(&self) -> bool {
+    /// What it counts for in a status of many jobs.
+    fn counts_as(&self) -> Share {
         match self.status {
-            Status::Manual => !self.failure_allowed(),
-            status => !status.is_ended(),
+            Status::Failed | Status::Canceled if self.failure_allowed() => Share::Warned,
+            Status::Manual if self.failure_allowed() => Share::Ignored,
+            status => Share::Plain(status),
         }
     }
+}
 
-    /// Has it gone wrong in a way that counts for those after it?
-    fn bad(&self, of_a_need: bool) -> bool {
-        match self.status {
-            Status::Failed => !self.failure_allowed(),
-            Status::Canceled => true,
-            // A needed job that never ran cannot have made what is needed; a stage merely goes on.
-            Status::Skipped => of_a_need,
-            Status::Manual => of_a_need && self.failure_allowed(),
-            _ => false,
-        }
+/// What one job counts for in a status of many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Share {
+    /// Its own status.
+    Plain(Status),
+    /// It failed or was stopped, and may.
+    Warned,
+    /// It waits for somebody to start it, and nobody has to.
+    Ignored,
+}
+
+/// The one status of many jobs, in the order of GitLab's rules: the first that holds is it. `Created`
+/// and the states of work in progress mean that those who wait for these jobs wait on.
+fn of_stages(shares: &[Share]) -> Status {
+    use Share::{Ignored, Plain, Warned};
+    use Status::{Canceled, Created, Manual, Pending, Running, Skipped, Success};
+    let only = |known: &[Share]| shares.iter().all(|share| known.contains(share));
+    let any = |status| shares.contains(&Plain(status));
+    if shares.is_empty() {
+        Success
+    } else if only(&[Plain(Skipped), Ignored]) {
+        Skipped
+    } else if only(&[Plain(Success), Plain(Skipped), Warned, Ignored]) {
+        Success
+    } else if only(&[Plain(Created), Warned, Ignored]) {
+        Created
+    } else if only(&[Plain(Canceled), Plain(Success), Plain(Skipped), Warned, Ignored]) {
+        Canceled
+    } else if only(&[Plain(Pending), Plain(Created), Plain(Skipped), Warned, Ignored]) {
+        Pending
+    } else if any(Running) || any(Pending) {
+        Running
+    } else if any(Manual) {
+        Manual
+    } else if any(Created) {
+        Running
+    } else {
+        Status::Failed
+    }
+}
+
+/// The one status of needed jobs: unlike a stage, a need that never ran decides, also beside one that
+/// failed, because it cannot have made what is needed.
+fn of_needs(shares: &[Share]) -> Status {
+    let waits = |share: &Share| matches!(share, Share::Plain(status) if !status.is_ended());
+    if shares.iter().any(waits) {
+        Status::Pending
+    } else if shares.iter().any(|share| matches!(share, Share::Ignored | Share::Plain(Status::Skipped))) {
+        Status::Skipped
+    } else {
+        of_stages(shares)
     }
 }
 
@@ -139,27 +182,36 @@ pub fn advance(jobs: &mut [JobState]) -> Vec<Transition> {
 
 fn decide(jobs: &[JobState], job: usize, names: &HashMap<String, usize>) -> Option<Status> {
     let this = &jobs[job];
-    let mut missing = false;
-    let by_needs = this.needs.is_some();
-    let before: Vec<&JobState> = match &this.needs {
-        Some(needs) => needs
-            .iter()
-            .filter_map(|need| {
-                let found = names.get(&need.job).map(|index| &jobs[*index]);
-                missing |= found.is_none() && !need.optional;
-                found
-            })
-            .collect(),
-        None => jobs.iter().filter(|other| other.stage_index < this.stage_index).collect(),
+    let before = match &this.needs {
+        Some(needs) => {
+            // A need that is nowhere in the pipeline never ran.
+            let share = |need: &Need| match names.get(&need.job) {
+                Some(index) => Some(jobs[*index].counts_as()),
+                None => (!need.optional).then_some(Share::Plain(Status::Skipped)),
+            };
+            of_needs(&needs.iter().filter_map(share).collect::<Vec<_>>())
+        }
+        None => {
+            let earlier = jobs.iter().filter(|other| other.stage_index < this.stage_index);
+            of_stages(&earlier.map(JobState::counts_as).collect::<Vec<_>>())
+        }
     };
-    if before.iter().any(|other| other.blocks()) {
+    if !before.is_ended() {
         return None;
     }
-    let bad = missing || before.iter().any(|other| other.bad(by_needs));
-    Some(match (this.when, bad) {
-        (When::OnSuccess, false) | (When::OnFailure, true) | (When::Always, _) => Status::Pending,
-        (When::Manual, false) => Status::Manual,
-        _ => Status::Skipped,
+    let its_turn = match this.when {
+        When::OnSuccess | When::Manual => {
+            before == Status::Success || (before == Status::Skipped && this.needs.is_none())
+        }
+        When::OnFailure => before == Status::Failed,
+        // After a stop nothing goes on, whatever it says.
+        When::Always => before != Status::Canceled,
+        When::Never => false,
+    };
+    Some(match this.when {
+        _ if !its_turn => Status::Skipped,
+        When::Manual => Status::Manual,
+        _ => Status::Pending,
     })
 }
 
@@ -192,25 +244,5 @@ fn again(retry: &Retry, attempts: u32, exit_code: Option<i64>, reason: &str) -> 
 
 /// How the pipeline stands, from all its jobs.
 pub fn pipeline_status(jobs: &[JobState]) -> PipelineStatus {
-    let has = |status| jobs.iter().any(|job| job.status == status);
-    let blocked = jobs.iter().any(|job| job.status == Status::Manual && job.blocks());
-    if has(Status::Running) {
-        Status::Running
-    } else if has(Status::Pending) {
-        if jobs.iter().any(|job| job.attempts > 0) { Status::Running } else { Status::Pending }
-    } else if blocked {
-        Status::Manual
-    } else if has(Status::Created) {
-        if jobs.iter().all(|job| job.status == Status::Created) { Status::Created } else { Status::Running }
-    } else if jobs.iter().any(|job| job.status == Status::Failed && !job.failure_allowed()) {
-        Status::Failed
-    } else if has(Status::Canceled) {
-        Status::Canceled
-    } else if !jobs.is_empty()
-        && jobs.iter().all(|job| matches!(job.status, Status::Skipped | Status::Manual))
-    {
-        Status::Skipped
-    } else {
-        Status::Success
-    }
+    of_stages(&jobs.iter().map(JobState::counts_as).collect::<Vec<_>>())
 }

@@ -138,6 +138,38 @@ fn expressions_are_true_as_in_gitlab() {
 }
 
 #[test]
+fn rules_choose_among_the_combinations_of_a_matrix() {
+    let names = |text: &'static str| -> Vec<String> {
+        plan(text, &main_branch()).jobs.into_iter().map(|job| job.name).collect()
+    };
+    let some = "
+variables: {ARCH: none}
+build:
+  script: [make]
+  variables: {ARCH: job}
+  parallel: {matrix: [{ARCH: [amd64, arm64], OS: [linux]}, {ARCH: [arm64], OS: [other]}]}
+  rules: [{if: $ARCH == 'amd64'}, {if: $OS =~ /^o/, when: manual}]
+";
+    assert_eq!(names(some), ["build: [amd64, linux]", "build: [arm64, other]"]);
+    let jobs = plan(some, &main_branch()).jobs;
+    assert_eq!((jobs[0].when, jobs[1].when), (When::OnSuccess, When::Manual));
+
+    let never = "
+build:
+  script: [make]
+  parallel: {matrix: [{ARCH: [amd64, arm64]}]}
+  rules: [{if: $ARCH == 'arm64', when: never}, {when: on_success, variables: {ARCH: rule, X: set}}]
+";
+    let jobs = plan(never, &main_branch()).jobs;
+    assert_eq!(jobs.len(), 1);
+    let value = |key: &str| jobs[0].variables.iter().find(|v| v.key == key).map(|v| v.value.as_str());
+    assert_eq!((value("ARCH"), value("X")), (Some("amd64"), Some("set")));
+
+    let counted = "a: {script: [x], parallel: 2, rules: [{if: $CI_NODE_INDEX == null}]}\n";
+    assert_eq!(names(counted), ["a 1/2", "a 2/2"], "a copy's number is only known in the job");
+}
+
+#[test]
 fn a_changed_path_decides() {
     let text = "a:\n  script: [x]\n  rules: [{changes: ['src/**/*.{rs,toml}']}]\nb: {script: [x]}\n";
     let jobs = |paths: Option<Vec<String>>| {

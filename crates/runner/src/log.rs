@@ -15,6 +15,7 @@ use cofferdam_types::{Error, Result};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{Coordinator, Patched, State, Updated, Verdict};
@@ -23,8 +24,10 @@ use crate::protocol::Job;
 
 /// Largest piece that is sent at once; the protocol's bound.
 const PIECE: u64 = 1 << 20;
-/// Lines that come within this time of the last piece are sent together.
+/// Lines that come within this time of the last piece are sent together,
 const COALESCE: Duration = Duration::from_millis(40);
+/// unless the log was quiet: then so many pieces go out at once, for somebody who waits to see it begin.
+const AT_ONCE: u32 = 6;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Tries in a row without any progress before sending is given up, once the job is over.
@@ -202,6 +205,7 @@ impl Sender {
     /// `Unavailable` in the last case, and those of the file system.
     pub async fn follow(&mut self) -> Result<()> {
         let mut failures = 0;
+        let mut pace = Pace::new(Instant::now());
         while !self.refused {
             let Progress { length, ended } = *self.progress.borrow_and_update();
             if self.sent >= length {
@@ -215,7 +219,9 @@ impl Sender {
             let tried = self.send_piece(length).await;
             if tried.is_ok() && self.sent > before {
                 failures = 0;
-                self.pause(COALESCE).await;
+                if !pace.at_once(Instant::now()) {
+                    self.pause(COALESCE).await;
+                }
                 continue;
             }
             failures += 1;
@@ -314,7 +320,50 @@ impl Sender {
     }
 }
 
+/// How many pieces may still go out without a pause: one more for each pause that was not needed.
+struct Pace {
+    left: u32,
+    since: Instant,
+}
+
+impl Pace {
+    fn new(now: Instant) -> Self {
+        Self { left: AT_ONCE, since: now }
+    }
+
+    /// Whether the next piece need not wait, after one was sent `now`.
+    fn at_once(&mut self, now: Instant) -> bool {
+        let rests = now.saturating_duration_since(self.since).as_millis() / COALESCE.as_millis();
+        if rests > 0 {
+            self.left = self.left.saturating_add(u32::try_from(rests).unwrap_or(AT_ONCE)).min(AT_ONCE);
+            self.since = now;
+        }
+        let free = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        free
+    }
+}
+
 /// 100 ms, doubled each time, at most 5 s.
 pub fn backoff(failures: u32) -> Duration {
     SHORTEST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quiet_log_begins_at_once_and_a_busy_one_is_sent_in_larger_pieces() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let begun = (0..20).filter(|n| pace.at_once(at(*n))).count();
+        assert_eq!(begun, AT_ONCE as usize);
+        assert!(!pace.at_once(at(39)));
+        assert!(pace.at_once(at(59)), "one pause has passed");
+        assert!(!pace.at_once(at(60)));
+        let later = (0..20).filter(|_| pace.at_once(at(10_000))).count();
+        assert_eq!(later, AT_ONCE as usize, "silence is not saved up without bound");
+    }
 }

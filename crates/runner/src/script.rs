@@ -9,6 +9,25 @@ use crate::protocol::GitInfo;
 const GREEN: &str = "\u{1b}[32;1m";
 const PLAIN: &str = "\u{1b}[0;m";
 
+/// Git's settings while the sources are fetched: one pack instead of a file for each object, nothing
+/// tidied or made durable in a folder that goes away with the job.
+const FETCHING: [(&str, &str); 5] = [
+    ("init.defaultBranch", "main"),
+    ("fetch.unpackLimit", "1"),
+    ("core.fsync", "none"),
+    ("gc.auto", "0"),
+    ("maintenance.auto", "false"),
+];
+/// Where git looks for settings in its environment.
+const SETTINGS: [(&str, &str); FETCHING.len() + 1] = [
+    ("GIT_CONFIG_KEY_0", "GIT_CONFIG_VALUE_0"),
+    ("GIT_CONFIG_KEY_1", "GIT_CONFIG_VALUE_1"),
+    ("GIT_CONFIG_KEY_2", "GIT_CONFIG_VALUE_2"),
+    ("GIT_CONFIG_KEY_3", "GIT_CONFIG_VALUE_3"),
+    ("GIT_CONFIG_KEY_4", "GIT_CONFIG_VALUE_4"),
+    ("GIT_CONFIG_KEY_5", "GIT_CONFIG_VALUE_5"),
+];
+
 /// The script of a step: every command is shown, then run, all in one shell.
 pub fn step(commands: &[String], project_dir: &str) -> String {
     let mut text = format!("cd {}\n", quote(project_dir));
@@ -71,25 +90,29 @@ pub fn sources(git: &GitInfo, project_dir: &str) -> Result<Sources> {
         refspecs.push_str(&quote(spec));
     }
     let depth = if git.depth > 0 { format!(" --depth {}", git.depth) } else { String::new() };
-    let (dir, sha, origin) = (quote(project_dir), &git.sha, quote(&plain));
+    let (dir, sha) = (quote(project_dir), &git.sha);
+    let remote = quote(&format!(
+        "[remote \"origin\"]\n\turl = {}\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n",
+        config_value(&plain)
+    ));
     let reference =
         quote(&format!("Checking out {:.8} as detached HEAD (ref is {})...", git.sha, git.ref_name));
+    // The folder is new: there is nothing to clean, and no program is started for what a line in a
+    // file does.
     let script = format!(
-        "git init -q --object-format={format} {dir}\ncd {dir}\n\
-         git remote add origin {origin}\n\
+        "git init -q --template= --object-format={format} {dir}\ncd {dir}\n\
+         printf %s {remote} >>.git/config\n\
          git fetch origin --no-recurse-submodules{refspecs}{depth} --prune --quiet\n\
          printf '{GREEN}%s{PLAIN}\\n' {reference}\n\
-         git checkout -f -q --detach {sha}\n\
-         git clean -ffdxq\n"
+         git checkout -f -q --detach {sha}\n"
     );
-    let mut env = vec![
-        ("GIT_TERMINAL_PROMPT", Secret::new("0".to_owned())),
-        ("GIT_CONFIG_COUNT", Secret::new("2".to_owned())),
-        ("GIT_CONFIG_KEY_0", Secret::new("init.defaultBranch".to_owned())),
-        ("GIT_CONFIG_VALUE_0", Secret::new("main".to_owned())),
-    ];
-    env.push(("GIT_CONFIG_KEY_1", Secret::new(format!("url.{full}.insteadOf"))));
-    env.push(("GIT_CONFIG_VALUE_1", Secret::new(plain)));
+    let mut env = vec![("GIT_TERMINAL_PROMPT", Secret::new("0".to_owned()))];
+    let settings = FETCHING.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let settings = settings.chain([(format!("url.{full}.insteadOf"), plain)]).collect::<Vec<_>>();
+    env.push(("GIT_CONFIG_COUNT", Secret::new(settings.len().to_string())));
+    for ((key, value), (key_name, value_name)) in settings.into_iter().zip(SETTINGS) {
+        env.extend([(key_name, Secret::new(key)), (value_name, Secret::new(value))]);
+    }
     Ok(Sources { script, env })
 }
 
@@ -108,6 +131,11 @@ fn urls(repo_url: &str) -> Result<(String, String)> {
 
 fn wrong(what: &str, value: &str) -> Error {
     Error::invalid("job-sources", format!("the job's {what} {value:.100?} is not one"))
+}
+
+/// A value of git-config(1), whatever it holds.
+fn config_value(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
 }
 
 /// One word for a POSIX shell, whatever it holds.
@@ -135,7 +163,7 @@ mod tests {
         let sources =
             sources(&git(&"a".repeat(40), "+refs/heads/main:refs/remotes/origin/main"), "/builds/x").unwrap();
         assert!(!sources.script.contains("s3cret"));
-        assert!(sources.script.contains("'http://127.0.0.1:1/group/tool.git'"), "{}", sources.script);
+        assert!(sources.script.contains("url = \"http://127.0.0.1:1/group/tool.git\""), "{}", sources.script);
         assert!(sources.script.contains("--depth 20"));
         assert!(sources.env.iter().any(|(_, value)| value.expose().contains("s3cret@")));
     }
@@ -149,6 +177,11 @@ mod tests {
         let mut other = git(&good, "+refs/heads/a");
         other.repo_url = "ext::sh -c evil".into();
         assert!(sources(&other, "/b").is_err());
+    }
+
+    #[test]
+    fn an_address_cannot_add_settings() {
+        assert_eq!(config_value("a\"\\\n[x]"), "\"a\\\"\\\\\\n[x]\"");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod client;
 pub mod load;
+mod peers;
 mod push;
 mod registry;
 mod sandbox;

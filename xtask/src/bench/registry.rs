@@ -1,21 +1,19 @@
 //! Index documents: a PyPI page of 2,000 files and an npm packument of 1,000 versions, of ours and
-//! of pypiserver and verdaccio in the same run. Peers are looked for in `target/bench`; one that is
-//! not installed there is skipped by name.
+//! of [`peers`](super::peers) in the same run.
 
-use std::{io::Write as _, net::SocketAddr, process::Command, time::Instant};
+use std::{io::Write as _, net::SocketAddr, time::Instant};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     Line,
     client::Client,
     load::{Load, Measured, measure},
-    percentile,
-    server::Server,
-    site::{Site, free_address},
+    peers, percentile,
+    site::Site,
 };
-use crate::{Outcome, root};
+use crate::Outcome;
 
 const FILES: usize = 2000;
 const VERSIONS: usize = 1000;
@@ -54,8 +52,9 @@ pub(super) fn run() -> Outcome {
     let pypi = ours("PyPI page", site.address, "/r/pypi-local/simple/bench-many/", "text/html")?;
     let page = site.client()?.ask("GET /r/npm-local/bench-many", &[], &[])?;
     let npm = ours("npm packument", site.address, "/r/npm-local/bench-many", "application/json")?;
-    pypiserver(wheels.path(), pypi)?;
-    verdaccio(&page.body, npm)
+    // One peer that fails does not take the other's numbers away.
+    let outcomes = [peers::pypiserver(wheels.path(), &pypi), peers::verdaccio(&page.body, &npm)];
+    outcomes.into_iter().collect()
 }
 
 fn accepted(status: u16) -> Outcome {
@@ -90,7 +89,7 @@ fn say(metric: &str, value: f64, unit: &str, against: Option<(&str, f64)>) -> Ou
 }
 
 /// Sends as many requests as fit into the time that a few of them predict.
-fn sized(mut load: Load) -> Outcome<Measured> {
+pub(super) fn sized(mut load: Load) -> Outcome<Measured> {
     load.requests = 3;
     let trial = measure(&load)?;
     #[expect(
@@ -104,18 +103,25 @@ fn sized(mut load: Load) -> Outcome<Measured> {
     measure(&load)
 }
 
-fn load(address: SocketAddr, target: &str, headers: Vec<String>, status: u16) -> Load {
+pub(super) fn load(address: SocketAddr, target: &str, headers: Vec<String>, status: u16) -> Load {
     Load { address, target: target.into(), headers, status, connections: CONNECTIONS, requests: 0 }
 }
 
-fn told(what: &str, m: &Measured, against: Option<(&str, f64)>) -> Outcome {
+pub(super) fn told(what: &str, m: &Measured, against: Option<(&str, f64)>) -> Outcome {
     say(what, m.per_second, "requests/s", against)?;
     say(&format!("{what} p50"), m.p50_ms, "ms", None)?;
     say(&format!("{what} p95"), m.p95_ms, "ms", None)
 }
 
-/// Our documents: identity, gzip, 304. Returns requests per second of the first two.
-fn ours(what: &str, address: SocketAddr, target: &str, accept: &str) -> Outcome<[f64; 2]> {
+/// Requests per second for a document: whole, packed, and unchanged.
+pub(super) struct Rates {
+    pub(super) plain: f64,
+    pub(super) packed: f64,
+    pub(super) unchanged: f64,
+}
+
+/// Our documents: identity, gzip, 304.
+fn ours(what: &str, address: SocketAddr, target: &str, accept: &str) -> Outcome<Rates> {
     let accept = format!("Accept: {accept}");
     let gzip = vec![accept.clone(), "Accept-Encoding: gzip".into()];
     let plain = sized(load(address, target, vec![accept.clone()], 200))?;
@@ -123,73 +129,13 @@ fn ours(what: &str, address: SocketAddr, target: &str, accept: &str) -> Outcome<
     let packed = sized(load(address, target, gzip.clone(), 200))?;
     told(&format!("{what}, gzip"), &packed, None)?;
     let answer = Client::connect(address)?.ask(&format!("GET {target}"), &gzip, &[])?;
-    say(
-        &format!("{what}, gzip, size"),
-        f64::from(u32::try_from(answer.body.len()).unwrap_or(u32::MAX)),
-        "bytes",
-        None,
-    )?;
+    let size = f64::from(u32::try_from(answer.body.len()).unwrap_or(u32::MAX));
+    say(&format!("{what}, gzip, size"), size, "bytes", None)?;
     let etag = answer.header("etag").ok_or("a document without an ETag")?;
-    let unchanged = [gzip, vec![format!("If-None-Match: {etag}")]].concat();
-    told(&format!("{what}, 304"), &sized(load(address, target, unchanged, 304))?, None)?;
-    Ok([plain.per_second, packed.per_second])
-}
-
-/// A peer in both forms; `Accept-Encoding: gzip` is only a wish, and what it sends is measured.
-fn peer(what: &str, name: &str, address: SocketAddr, target: &str, ours: [f64; 2]) -> Outcome {
-    for (form, headers, our) in
-        [("identity", vec![], ours[0]), ("gzip", vec!["Accept-Encoding: gzip".to_owned()], ours[1])]
-    {
-        let measured = sized(load(address, target, headers, 200))?;
-        told(&format!("{what} of {name}, {form}"), &measured, Some((name, our / measured.per_second)))?;
-    }
-    Ok(())
-}
-
-fn pypiserver(wheels: &std::path::Path, ours: [f64; 2]) -> Outcome {
-    let program = root().join("target/bench/pypiserver-venv/bin/pypi-server");
-    if !program.exists() {
-        println!("skipped: pypiserver: there is no {}", program.display());
-        return Ok(());
-    }
-    let address = free_address()?;
-    let mut command = Command::new("sh");
-    // It says nothing on standard output when it is ready: wait until the port answers.
-    command.args(["-c", READY]).arg("sh").arg(address.port().to_string()).arg(&program);
-    command.args(["run", "-p", &address.port().to_string(), "-i", "127.0.0.1"]).arg(wheels);
-    let _server = Server::start(&mut command, "listening")?;
-    peer("PyPI page", "pypiserver", address, "/simple/bench-many/", ours)
-}
-
-/// Says `listening` once something listens on port `$1` and becomes the rest of its arguments.
-const READY: &str = "port=$1; shift; hex=$(printf ':%04X 00000000:0000 0A' $port); \
-    (until grep -q \"$hex\" /proc/net/tcp; do sleep 0.1; done; echo listening) & exec \"$@\" 2>/dev/null >/dev/null";
-
-fn verdaccio(packument: &[u8], ours: [f64; 2]) -> Outcome {
-    let program = root().join("target/bench/verdaccio/node_modules/.bin/verdaccio");
-    if !program.exists() {
-        println!("skipped: verdaccio: there is no {}", program.display());
-        return Ok(());
-    }
-    let home = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let failed = |e: std::io::Error| e.to_string();
-    let package = home.path().join("storage/bench-many");
-    std::fs::create_dir_all(&package).map_err(failed)?;
-    let mut document: Value = serde_json::from_slice(packument).map_err(|e| e.to_string())?;
-    for key in ["_attachments", "_distfiles", "_uplinks"] {
-        document[key] = json!({});
-    }
-    document["_rev"] = json!("1-1");
-    std::fs::write(package.join("package.json"), document.to_string()).map_err(failed)?;
-    let config = "storage: ./storage\nuplinks: {}\npackages:\n  '**':\n    access: $all\n\
-                  log: { type: stdout, format: json, level: fatal }\n";
-    std::fs::write(home.path().join("config.yaml"), config).map_err(failed)?;
-    let address = free_address()?;
-    let mut command = Command::new("sh");
-    command.args(["-c", READY]).arg("sh").arg(address.port().to_string()).arg("node").arg(&program);
-    command.arg("--config").arg(home.path().join("config.yaml")).args(["--listen", &address.to_string()]);
-    let _server = Server::start(command.current_dir(home.path()), "listening")?;
-    peer("npm packument", "verdaccio", address, "/bench-many", ours)
+    let unchanged =
+        sized(load(address, target, [gzip, vec![format!("If-None-Match: {etag}")]].concat(), 304))?;
+    told(&format!("{what}, 304"), &unchanged, None)?;
+    Ok(Rates { plain: plain.per_second, packed: packed.per_second, unchanged: unchanged.per_second })
 }
 
 fn wheel(version: &str) -> Outcome<Vec<u8>> {

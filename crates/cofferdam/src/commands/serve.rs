@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use axum::serve::ListenerExt as _;
 use cofferdam_runner::{Runner, RunnerConfig};
 use cofferdam_sandbox::isolate_self_from_network;
 use cofferdam_types::{Clock as _, Error, Result, time::SystemClock};
@@ -104,6 +105,10 @@ async fn serve(home: Home, config: Config, listeners: Vec<TcpListener>, argument
         let routes = cofferdam_http::router(opened.site.clone());
         let stopped = stop.clone();
         tasks.push(tokio::spawn(async move {
+            // Answers of several small writes would wait 40 ms for the client's acknowledgement.
+            let listener = listener.tap_io(|stream| {
+                let _ = stream.set_nodelay(true);
+            });
             let server = axum::serve(listener, routes).with_graceful_shutdown(stopped.cancelled_owned());
             if let Err(error) = server.await {
                 tracing::error!("the server stopped: {error}");
