@@ -23,7 +23,9 @@ type Bench = (&'static str, fn() -> Outcome);
 
 /// Every bench by name.
 const BENCHES: &[Bench] = &[
+    ("npm", registry::npm_packument),
     ("push", push::run),
+    ("pypi", registry::pypi_page),
     ("registry", registry::run),
     ("sandbox", sandbox::run),
     ("start", start::run),
