@@ -12,8 +12,8 @@ use std::{
 
 use cofferdam_blobs::{Batch, Blobs as _, LocalBlobs};
 use cofferdam_transfer::{
-    Authority, BlobEntry, DEFAULT_VOLUME_BYTES, Door, FileEntry, Group, Header, HeaderDraft, PREDICATE_TYPE, Record,
-    Refusal, Sealed, Sink, Survey, Trust, Writer, mismatch,
+    Authority, BlobEntry, DEFAULT_VOLUME_BYTES, Door, FileEntry, Group, Header, HeaderDraft, PREDICATE_TYPE,
+    Record, Refusal, Sealed, Sink, Survey, Trust, Writer, mismatch,
 };
 use cofferdam_trust::{SigningKey, Statement, Subject, age::SealingKey, sign_statement};
 use cofferdam_types::{Sha256, Sha256Hasher, Timestamp};
@@ -100,7 +100,8 @@ fn pack(folder: &Path, out: &Path) -> Outcome {
     let mut writer = Writer::create(out, draft()?, door()?)?;
     let mut seen = std::collections::HashSet::new();
     files.retain(|file| seen.insert(file.1));
-    writer.add_record(Record::Artifact { value: json!("all"), blobs: files.iter().map(|f| f.1).collect() })?;
+    writer
+        .add_record(Record::Artifact { value: json!("all"), blobs: files.iter().map(|f| f.1).collect() })?;
     for (path, sha256, size) in &files {
         writer.add_blob(*sha256, *size, "file", File::open(path)?)?;
     }
@@ -252,7 +253,9 @@ fn header(out: &Path) -> Outcome {
 
 fn tell(what: &str, started: Instant, input: u64, output: u64, more: serde_json::Value) {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    let peak = status
+        .lines()
+        .find_map(|l| l.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
     println!(
         "{}",
         json!({
