@@ -12,6 +12,7 @@ mod sandbox;
 pub mod server;
 mod site;
 mod start;
+mod transfer;
 mod whole;
 
 use serde::Serialize;
@@ -29,6 +30,7 @@ const BENCHES: &[Bench] = &[
     ("registry", registry::run),
     ("sandbox", sandbox::run),
     ("start", start::run),
+    ("transfer", transfer::run),
     ("try", whole::run),
 ];
 
