@@ -111,7 +111,10 @@ impl Crossing {
         };
         let Some((versions, before)) = here else {
             for script in &line.traits.scripts {
-                out.notable.push(format!("{} {} is new and runs `{script}` when it is installed", line.package, line.version));
+                out.notable.push(format!(
+                    "{} {} is new and runs `{script}` when it is installed",
+                    line.package, line.version
+                ));
             }
             out.added.push(line);
             return Ok(());
@@ -131,7 +134,8 @@ impl Crossing {
     }
 
     fn traits_of(&self, format: &str, draft: &Value) -> Traits {
-        let (Ok(format), Ok(draft)) = (self.0.registry.format(format), serde_json::from_value::<Draft>(draft.clone()))
+        let (Ok(format), Ok(draft)) =
+            (self.0.registry.format(format), serde_json::from_value::<Draft>(draft.clone()))
         else {
             return Traits::default();
         };
@@ -147,7 +151,8 @@ impl Crossing {
         let Some(found) = registry.view(&row).await?.package(package).await? else { return Ok(None) };
         let traits = match found.releases.last() {
             Some(newest) => {
-                let files: Vec<(&str, &Value)> = newest.files.iter().map(|f| (f.role.as_str(), &f.meta)).collect();
+                let files: Vec<(&str, &Value)> =
+                    newest.files.iter().map(|f| (f.role.as_str(), &f.meta)).collect();
                 registry.format(&row.format)?.traits(&newest.meta, &files)
             }
             None => Traits::default(),
@@ -165,7 +170,9 @@ fn newly(before: &Traits, after: &Traits) -> Vec<(String, String)> {
     ];
     let mut out = Vec::new();
     for (what, old, new) in lists {
-        out.extend(new.iter().filter(|value| !old.contains(value)).map(|value| (what.to_owned(), value.clone())));
+        out.extend(
+            new.iter().filter(|value| !old.contains(value)).map(|value| (what.to_owned(), value.clone())),
+        );
     }
     out
 }
@@ -185,7 +192,12 @@ fn rehearsal(envelope: &Value) -> Option<Rehearsal> {
         site: text("site"),
         at: text("rehearsed"),
         outside: says["outsideConnections"].as_u64().unwrap_or(0),
-        used: says["used"].as_array().into_iter().flatten().filter_map(|u| u.as_str().map(str::to_owned)).collect(),
+        used: says["used"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|u| u.as_str().map(str::to_owned))
+            .collect(),
     })
 }
 
@@ -203,7 +215,10 @@ mod tests {
         let before = traits(&["MIT"], &["ann"], &[]);
         let after = traits(&["MIT"], &["ann", "eve"], &["postinstall"]);
         let told = newly(&before, &after);
-        assert_eq!(told, [("maintainer".into(), "eve".into()), ("install script".into(), "postinstall".into())]);
+        assert_eq!(
+            told,
+            [("maintainer".into(), "eve".into()), ("install script".into(), "postinstall".into())]
+        );
         assert!(newly(&before, &before).is_empty());
     }
 }

@@ -86,7 +86,11 @@ fn line(metric: &str, value: f64, unit: &str, peer: Option<(&str, f64)>) -> Outc
 /// Regular files of the system's own libraries and of cargo's downloads, until there are enough bytes.
 fn make_set(into: &Path) -> Outcome<u64> {
     let home = std::env::var("CARGO_HOME").or_else(|_| std::env::var("HOME").map(|h| format!("{h}/.cargo")));
-    let places = [home.map(|h| format!("{h}/registry/cache")).unwrap_or_default(), "/usr/lib".into(), "/usr/share".into()];
+    let places = [
+        home.map(|h| format!("{h}/registry/cache")).unwrap_or_default(),
+        "/usr/lib".into(),
+        "/usr/share".into(),
+    ];
     let (mut total, mut count) = (0, 0u64);
     for place in places.iter().filter(|p| !p.is_empty()) {
         let limit = if place.ends_with("cache") { SET / 5 } else { SET };
@@ -122,11 +126,22 @@ fn pipeline() -> Outcome {
     let mut peers = (None, None);
     if there("age") && there("zstd") {
         shell("(cd set && sha256sum * > ../sums)", &work)?;
-        let pack = shell(&format!("tar -C set -cf - . | zstd -q -3 -T0 | age -r {recipient} -o peer.age && sync peer.age"), &work)?;
+        let pack = shell(
+            &format!("tar -C set -cf - . | zstd -q -3 -T0 | age -r {recipient} -o peer.age && sync peer.age"),
+            &work,
+        )?;
         let out = "mkdir out && age -d -i measure.age peer.age | zstd -q -d | tar -C out -xf - && cd out && sha256sum --quiet -c ../sums";
         let unpack = shell(out, &work)?;
-        line("peer output", fs::metadata(work.join("peer.age")).map_or(0.0, |m| m.len() as f64), "bytes", None)?;
-        peers = (Some(("tar | zstd -3 -T0 | age", pack)), Some(("age -d | zstd -d | tar x, sha256sum -c", unpack)));
+        line(
+            "peer output",
+            fs::metadata(work.join("peer.age")).map_or(0.0, |m| m.len() as f64),
+            "bytes",
+            None,
+        )?;
+        peers = (
+            Some(("tar | zstd -3 -T0 | age", pack)),
+            Some(("age -d | zstd -d | tar x, sha256sum -c", unpack)),
+        );
     }
     line("pack", number(&packed, "seconds"), "s", peers.0)?;
     line("pack output, parity included", number(&packed, "output"), "bytes", None)?;
@@ -142,7 +157,9 @@ fn fetch(into: &Path) -> Outcome {
         for release in RELEASES {
             let version = if at == 2 { release.2 } else { release.3 };
             let script = match release.0 {
-                "pip" => format!("pip download -q --no-deps --only-binary=:all: -d . {}=={version}", release.1),
+                "pip" => {
+                    format!("pip download -q --no-deps --only-binary=:all: -d . {}=={version}", release.1)
+                }
                 _ => format!("npm pack --silent {}@{version} > /dev/null", release.1),
             };
             if shell(&script, &folder).is_err() {
@@ -154,7 +171,8 @@ fn fetch(into: &Path) -> Outcome {
 }
 
 fn sorted(folder: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
     files.sort();
     files
 }
@@ -162,7 +180,8 @@ fn sorted(folder: &Path) -> Vec<PathBuf> {
 /// The name of the package that a file belongs to.
 fn package(path: &Path) -> String {
     let name = path.file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
-    let version = name.match_indices('-').find(|(i, _)| name[i + 1..].starts_with(|c: char| c.is_ascii_digit()));
+    let version =
+        name.match_indices('-').find(|(i, _)| name[i + 1..].starts_with(|c: char| c.is_ascii_digit()));
     version.map_or(name.clone(), |(i, _)| name[..i].to_owned())
 }
 
@@ -228,7 +247,9 @@ fn grown(script: &str, set: &Path, work: &Path) -> Outcome<f64> {
 
 fn peaks() -> Outcome {
     let program = example("cofferdam-transfer", "measure_transfer")?;
-    for (what, args) in [("1,000,000 blobs", ["many", "1000000"]), ("20 GB of one sparse blob", ["sparse", "20000000000"])] {
+    for (what, args) in
+        [("1,000,000 blobs", ["many", "1000000"]), ("20 GB of one sparse blob", ["sparse", "20000000000"])]
+    {
         let work = scratch("peaks")?;
         let out = work.display().to_string();
         let packed = ours(&program, &[args[0], args[1], &out])?;

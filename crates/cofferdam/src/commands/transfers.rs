@@ -215,7 +215,11 @@ fn one(value: &Value) -> String {
         ));
     }
     for (repository, sum) in value["difference"]["sizes"].as_object().into_iter().flatten() {
-        out.push_str(&format!("  {repository}: {} releases, {}\n", sum[1], output::bytes(sum[0].as_u64().unwrap_or(0))));
+        out.push_str(&format!(
+            "  {repository}: {} releases, {}\n",
+            sum[1],
+            output::bytes(sum[0].as_u64().unwrap_or(0))
+        ));
     }
     for (title, name) in [("new", "added"), ("updated", "updated"), ("here already", "known")] {
         for line in value["difference"][name].as_array().into_iter().flatten() {

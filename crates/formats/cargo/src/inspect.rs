@@ -132,7 +132,9 @@ fn registries(table: &Table) -> BTreeSet<String> {
 
 fn about(package: &Table) -> Value {
     let mut out = Map::new();
-    for field in ["description", "license", "homepage", "repository", "documentation", "rust-version", "build"] {
+    for field in
+        ["description", "license", "homepage", "repository", "documentation", "rust-version", "build"]
+    {
         if let Some(text) = package.get(field).and_then(toml::Value::as_str) {
             out.insert(field.into(), text.into());
         }

@@ -30,8 +30,8 @@ use std::cmp::Ordering;
 
 use async_trait::async_trait;
 use cofferdam_format_kit::{
-    Accepted, Answer, ClientSetup, Document, Door, Draft, Format, Recorded, Request, Route, Traits, Upload, Upstream,
-    View, Want,
+    Accepted, Answer, ClientSetup, Document, Door, Draft, Format, Recorded, Request, Route, Traits, Upload,
+    Upstream, View, Want,
 };
 use cofferdam_types::{Error, Result};
 use serde_json::Value;
@@ -106,7 +106,9 @@ impl Format for Cargo {
 
     fn traits(&self, _: &Value, files: &[(&str, &Value)]) -> Traits {
         let about = files.first().map_or(&Value::Null, |(_, about)| *about);
-        let list = |name: &str| about[name].as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned));
+        let list = |name: &str| {
+            about[name].as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned))
+        };
         Traits {
             licences: about["license"].as_str().map(str::to_owned).into_iter().collect(),
             people: list("authors").collect(),

@@ -31,8 +31,8 @@ use std::cmp::Ordering;
 
 use async_trait::async_trait;
 use cofferdam_format_kit::{
-    Accepted, Answer, ClientSetup, Document, Door, Draft, Format, Recorded, Request, Route, Traits, Upload, Upstream,
-    View, Want, path_segments,
+    Accepted, Answer, ClientSetup, Document, Door, Draft, Format, Recorded, Request, Route, Traits, Upload,
+    Upstream, View, Want, path_segments,
 };
 use cofferdam_types::{Error, Result};
 use http::Method;
@@ -120,7 +120,8 @@ impl Format for Npm {
 
     fn traits(&self, meta: &Value, _: &[(&str, &Value)]) -> Traits {
         let text = |value: &Value| value.as_str().map(str::to_owned);
-        let person = |value: &Value| text(value).or_else(|| text(&value["name"])).or_else(|| text(&value["email"]));
+        let person =
+            |value: &Value| text(value).or_else(|| text(&value["name"])).or_else(|| text(&value["email"]));
         let licence = text(&meta["license"]).or_else(|| text(&meta["license"]["type"]));
         let people = meta["maintainers"].as_array().into_iter().flatten().filter_map(person);
         // npm runs these on its own when it installs (npm docs, "scripts", life cycle).

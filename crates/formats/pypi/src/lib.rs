@@ -28,8 +28,8 @@ use std::cmp::Ordering;
 
 use async_trait::async_trait;
 use cofferdam_format_kit::{
-    Accepted, Answer, ClientSetup, Document, Door, Draft, Format, Recorded, Request, Route, Traits, Upload, Upstream,
-    View, Want,
+    Accepted, Answer, ClientSetup, Document, Door, Draft, Format, Recorded, Request, Route, Traits, Upload,
+    Upstream, View, Want,
 };
 use cofferdam_types::{Error, Result};
 use serde_json::Value;
@@ -91,11 +91,16 @@ impl Format for PyPi {
 
     fn traits(&self, meta: &Value, files: &[(&str, &Value)]) -> Traits {
         let text = |name: &str| meta[name].as_str().map(str::to_owned);
-        let licence = text("license_expression").or_else(|| text("license")).map(|l| l.lines().next().unwrap_or_default().to_owned());
-        let classified = meta["classifiers"].as_array().into_iter().flatten().filter_map(|c| {
-            c.as_str()?.strip_prefix("License :: ").map(str::to_owned)
-        });
-        let people = ["author", "author_email", "maintainer", "maintainer_email"].iter().filter_map(|name| text(name));
+        let licence = text("license_expression")
+            .or_else(|| text("license"))
+            .map(|l| l.lines().next().unwrap_or_default().to_owned());
+        let classified = meta["classifiers"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|c| c.as_str()?.strip_prefix("License :: ").map(str::to_owned));
+        let people =
+            ["author", "author_email", "maintainer", "maintainer_email"].iter().filter_map(|name| text(name));
         // A source distribution runs its build backend when it is installed.
         let source = files.iter().any(|(role, _)| *role == "sdist");
         Traits {

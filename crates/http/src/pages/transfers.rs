@@ -120,8 +120,11 @@ async fn load(page: &Page, id: TransferId, frame: Frame) -> Result<Transfer> {
     let (projects, statements) = (projects(&difference), difference.statements);
     let mut notable = difference.notable.clone();
     notable.truncate(MANY);
-    let sizes = difference.sizes.iter().map(|(name, (bytes, count))| (name.clone(), *count, Size(*bytes))).collect();
-    let told = |r: &cofferdam_crossing::Rehearsal| (r.command.clone(), format!("{} at {}", r.site, r.at), r.used.len());
+    let sizes =
+        difference.sizes.iter().map(|(name, (bytes, count))| (name.clone(), *count, Size(*bytes))).collect();
+    let told = |r: &cofferdam_crossing::Rehearsal| {
+        (r.command.clone(), format!("{} at {}", r.site, r.at), r.used.len())
+    };
     let rehearsals = difference.rehearsals.iter().map(told).collect();
     let sections = sections(difference);
     let digest = row.digest.to_hex();
