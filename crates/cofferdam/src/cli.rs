@@ -115,6 +115,12 @@ pub enum Command {
         #[command(subcommand)]
         action: WantAction,
     },
+    /// The register of media: serial numbers, who has them, their fate.
+    Medium {
+        /// What to do.
+        #[command(subcommand)]
+        action: MediumAction,
+    },
     /// Streams from which nothing is taken until people have found out why.
     Stream {
         /// What to do.
@@ -374,6 +380,32 @@ pub enum WantAction {
     Take {
         /// The request.
         file: PathBuf,
+    },
+}
+
+/// `medium`.
+#[derive(Debug, Subcommand)]
+pub enum MediumAction {
+    /// List media.
+    List,
+    /// Register a medium, or say where it is now; each move is an entry of the audit log.
+    Move {
+        /// Its serial number.
+        serial: String,
+        /// `written`, `handed-over`, `received`, `returned`, `destroyed` or `lost`.
+        state: String,
+        /// Who has it now.
+        #[arg(long)]
+        holder: String,
+        /// The transfer on it; needed for a new medium.
+        #[arg(long, value_name = "N")]
+        transfer: Option<i64>,
+        /// What is written on it.
+        #[arg(long)]
+        label: Option<String>,
+        /// A file on it; may be repeated.
+        #[arg(long = "carries", value_name = "NAME")]
+        files: Vec<String>,
     },
 }
 

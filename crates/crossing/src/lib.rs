@@ -8,6 +8,7 @@
 //! | `receive`, `ingest`, `rebuild` | admit | verifies, quarantines, re-inspects every byte; nothing is visible yet |
 //! | `sites` | both | whom this site believes, for whom it seals, what it saw of each stream |
 //! | `receipts` | both | receipts, repair requests and wants, given and taken |
+//! | `media` | carry | the register of media, and their custody |
 //! | `misses` | admit | what clients asked for in vain, for the want list |
 //! | `meter` | both | how far long work has come |
 //! | `publish` | admit | two people, then one switch |
@@ -23,6 +24,7 @@ mod collection;
 mod delta;
 mod difference;
 mod ingest;
+mod media;
 mod meter;
 mod misses;
 mod pack;
@@ -49,6 +51,7 @@ use cofferdam_types::{Clock, Error, Result, SiteName, TransferId};
 pub use collection::{CollectedFile, Collection, CollectionItem, Missing};
 pub use delta::DeltaLevel;
 pub use difference::{Difference, DifferenceLine, Rehearsal};
+pub use media::{MEDIUM_STATES, MediumChange};
 pub use meter::{Board, Meter, Stand};
 use misses::Misses;
 pub use pack::{DoorChoice, PackRequest, Packed};

@@ -11,6 +11,7 @@
 //! | `/api/v1/keys…` | POST | admin | believe another site's key or root, seal to its key |
 //! | `/api/v1/receipts`, `/api/v1/repairs…` | POST | officer | what travels back |
 //! | `/api/v1/wants…` | GET, POST | any role; officer | what is asked for and not here |
+//! | `/api/v1/media` | GET, POST | any role; officer | the register of media |
 //! | `/api/v1/streams…` | GET, POST | any role; admin | frozen streams |
 //! | `/api/v1/operations/{name}` | GET | any role | how far long work has come |
 //! | `/api/v1/audit…` | GET | admin, auditor | entries and checkpoints |

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Context, progress::Bar};
 use crate::{
-    cli::{ReceiptAction, RepairArgs, StreamAction, WantAction},
+    cli::{MediumAction, ReceiptAction, RepairArgs, StreamAction, WantAction},
     output,
 };
 
@@ -230,6 +230,33 @@ pub async fn want(context: &Context, action: WantAction) -> Result<()> {
                     v["site"].as_str().unwrap_or("")
                 )
             });
+        }
+    }
+    Ok(())
+}
+
+/// `cofferdam medium`.
+pub async fn medium(context: &Context, action: MediumAction) -> Result<()> {
+    let client = context.client()?;
+    match action {
+        MediumAction::List => {
+            let value = client.get("/api/v1/media").await?;
+            output::show(&value, context.json, |v| {
+                let row = |m: &Value| {
+                    let text = |name: &str| m[name].as_str().unwrap_or("").to_owned();
+                    vec![text("serial"), m["transfer"].to_string(), text("state"), text("holder"), text("at"), text("label")]
+                };
+                let rows: Vec<_> = v["media"].as_array().into_iter().flatten().map(row).collect();
+                output::table(&["serial", "transfer", "state", "holder", "since", "label"], &rows)
+            });
+        }
+        MediumAction::Move { serial, state, holder, transfer, label, files } => {
+            let files = (!files.is_empty()).then_some(files);
+            let body = json!({
+                "serial": serial, "state": state, "holder": holder, "transfer": transfer, "label": label, "files": files,
+            });
+            let value = client.post("/api/v1/media", &body).await?;
+            output::show(&value, context.json, |_| format!("{serial} is {state}, with {holder}\n"));
         }
     }
     Ok(())

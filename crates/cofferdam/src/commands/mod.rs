@@ -96,6 +96,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
         Command::Repair(arguments) => carry::repair(context, &arguments).await.map(done),
         Command::Receipt { action } => carry::receipt(context, action).await.map(done),
         Command::Want { action } => carry::want(context, action).await.map(done),
+        Command::Medium { action } => carry::medium(context, action).await.map(done),
         Command::Stream { action } => carry::stream(context, action).await.map(done),
         Command::Transfers { id } => transfers::list(context, id).await.map(done),
         Command::Approve(arguments) => transfers::vote(context, &arguments, "approve").await.map(done),

@@ -9,6 +9,7 @@ use axum::{
     routing::{get, post},
 };
 use cofferdam_access::{Action, Principal};
+use cofferdam_crossing::MediumChange;
 use cofferdam_trust::Envelope;
 use cofferdam_types::{Error, Sha256, SiteName, TransferId};
 use serde::Deserialize;
@@ -28,6 +29,7 @@ pub(super) fn routes() -> Router<Site> {
         .route("/api/v1/wants", get(wants).post(want))
         .route("/api/v1/wants/request", post(request_wants))
         .route("/api/v1/wants/take", post(take_wants))
+        .route("/api/v1/media", get(media).post(put_medium))
         .route("/api/v1/streams", get(streams))
         .route("/api/v1/streams/thaw", post(thaw))
         .route("/api/v1/operations/{name}", get(operation))
@@ -182,6 +184,41 @@ async fn take_wants(
     may(&site, &principal, Action::TransferPack)?;
     let (from, items) = site.crossing.take_wants(&body.text, &principal.actor()).await?;
     value(&json!({ "site": from, "items": items }))
+}
+
+fn medium(m: &cofferdam_store::MediumRow) -> serde_json::Value {
+    json!({
+        "serial": m.serial, "transfer": m.transfer, "label": m.label, "files": m.files.lines().collect::<Vec<_>>(),
+        "holder": m.holder, "state": m.state, "at": m.at, "actor": m.actor,
+    })
+}
+
+async fn media(State(site): State<Site>, Extension(principal): Extension<Principal>) -> Answer {
+    may(&site, &principal, Action::TransferRead)?;
+    let all: Vec<_> = site.crossing.media().await?.iter().map(medium).collect();
+    value(&json!({ "media": all }))
+}
+
+#[derive(Deserialize)]
+struct Custody {
+    serial: String,
+    transfer: Option<TransferId>,
+    label: Option<String>,
+    files: Option<Vec<String>>,
+    holder: String,
+    state: String,
+}
+
+async fn put_medium(
+    State(site): State<Site>,
+    Extension(principal): Extension<Principal>,
+    Body(body): Body<Custody>,
+) -> Answer {
+    may(&site, &principal, Action::TransferReceive)?;
+    let Custody { serial, transfer, label, files, holder, state } = body;
+    let change = MediumChange { serial, transfer, label, files, holder, state };
+    let row = site.crossing.put_medium(change, &principal.actor()).await?;
+    Ok(Json(medium(&row)))
 }
 
 async fn streams(State(site): State<Site>, Extension(principal): Extension<Principal>) -> Answer {
