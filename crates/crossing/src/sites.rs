@@ -148,7 +148,7 @@ impl Crossing {
         self.db().read().await?.carry().frozen_streams().await
     }
 
-    /// Takes from a frozen stream again.
+    /// Takes from a frozen stream again. What the ledger knows of it counts no more: the database is right.
     ///
     /// # Errors
     /// `NotFound` when it is not frozen.
@@ -181,10 +181,13 @@ impl Crossing {
 
     /// Adds a line to the ledger; durable when it returns.
     pub(crate) fn enter_in_ledger(&self, header: &Header, identity: &Sha256) -> Result<()> {
+        self.append_to_ledger(&format!("{} {} {} {identity}\n", header.stream, header.epoch, header.seq))
+    }
+
+    fn append_to_ledger(&self, line: &str) -> Result<()> {
         let at = |e| Error::io("writing the ledger of transfers", e);
         let mut file =
             OpenOptions::new().append(true).create(true).mode(0o600).open(&self.0.ledger).map_err(at)?;
-        let line = format!("{} {} {} {identity}\n", header.stream, header.epoch, header.seq);
         file.write_all(line.as_bytes()).and_then(|()| file.sync_all()).map_err(at)
     }
 
@@ -198,6 +201,10 @@ impl Crossing {
         let mut last = None;
         for line in BufReader::new(file).lines() {
             let line = line.map_err(|e| Error::io("reading the ledger of transfers", e))?;
+            if line.strip_prefix("! ") == Some(stream) {
+                last = None;
+                continue;
+            }
             let mut words = line.split(' ');
             if words.next() == Some(stream) {
                 let epoch = words.next().and_then(|w| w.parse().ok());
