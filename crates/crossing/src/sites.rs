@@ -160,6 +160,7 @@ impl Crossing {
         }
         log(&mut tx, actor, "stream.thaw", &format!("stream:{stream}"), json!({ "reason": reason }), now)
             .await?;
+        self.append_to_ledger(&format!("! {stream}\n"))?;
         tx.commit().await
     }
 
