@@ -363,8 +363,8 @@ pub enum WantAction {
         /// Package.
         package: String,
         /// Version; any without it.
-        #[arg(default_value = "")]
-        version: String,
+        #[arg(default_value = "", value_name = "VERSION")]
+        release: String,
         /// Why.
         #[arg(long, default_value = "")]
         note: String,

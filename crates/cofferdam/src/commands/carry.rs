@@ -186,7 +186,7 @@ fn receipt_page(value: &Value) -> Result<String> {
 pub async fn want(context: &Context, action: WantAction) -> Result<()> {
     let client = context.client()?;
     match action {
-        WantAction::Add { format, package, version, note } => {
+        WantAction::Add { format, package, release: version, note } => {
             let body = json!({ "format": format, "package": package, "version": version, "note": note });
             let value = client.post("/api/v1/wants", &body).await?;
             output::show(&value, context.json, |_| {
