@@ -75,10 +75,10 @@ fn a_flipped_bit_in_any_file_is_found_and_named() {
         let name = name.to_str().unwrap();
         let output = story.verify(&copy, &story.key);
         let code = output.json["error"]["code"].as_str().unwrap_or_default().to_owned();
-        assert!(matches!(output.code, 2 | 3), "{output:#?}");
+        assert_eq!(output.code, 3, "{output:#?}");
         let message = story.refused(&copy, output.code, &code);
         assert!(message.starts_with(name), "{message}");
-        if name.ends_with(".ctp") {
+        if name.ends_with(".ctv") {
             assert_eq!((output.code, code.as_str()), (3, "digest-mismatch"));
             assert!(message.contains("at byte "), "{message}");
         }
@@ -92,7 +92,7 @@ fn a_flipped_bit_in_any_file_is_found_and_named() {
 fn missing_extra_and_linked_files_are_refused() {
     let story = Story::new();
     let packs: Vec<_> =
-        files_below(&story.good).into_iter().filter(|f| f.extension().is_some_and(|e| e == "ctp")).collect();
+        files_below(&story.good).into_iter().filter(|f| f.extension().is_some_and(|e| e == "ctv")).collect();
     let pack = packs[0].file_name().unwrap();
     let missing = story.copy(1);
     fs::remove_file(missing.join(pack)).unwrap();
@@ -100,16 +100,16 @@ fn missing_extra_and_linked_files_are_refused() {
 
     let extra = story.copy(2);
     fs::write(extra.join("notes.txt"), "hello").unwrap();
-    assert!(story.refused(&extra, 2, "unexpected-file").starts_with("notes.txt"));
+    assert!(story.refused(&extra, 3, "unexpected-file").starts_with("notes.txt"));
 
     let unlisted = story.copy(3);
-    fs::write(unlisted.join("p9999.ctp"), "hello").unwrap();
-    assert!(story.refused(&unlisted, 2, "unexpected-file").starts_with("p9999.ctp"));
+    fs::write(unlisted.join("v9999.ctv"), "hello").unwrap();
+    assert!(story.refused(&unlisted, 3, "unexpected-file").starts_with("v9999.ctv"));
 
     let linked = story.copy(4);
     fs::remove_file(linked.join(pack)).unwrap();
     std::os::unix::fs::symlink(&packs[0], linked.join(pack)).unwrap();
-    story.refused(&linked, 2, "not-a-regular-file");
+    story.refused(&linked, 3, "not-a-regular-file");
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn truncated_renamed_and_unfinished_folders_are_refused() {
     let story = Story::new();
     let name = story.good.file_name().unwrap().to_str().unwrap().to_owned();
     let pack =
-        files_below(&story.good).into_iter().find(|f| f.extension().is_some_and(|e| e == "ctp")).unwrap();
+        files_below(&story.good).into_iter().find(|f| f.extension().is_some_and(|e| e == "ctv")).unwrap();
     let truncated = story.copy(1);
     let bytes = fs::read(&pack).unwrap();
     fs::write(truncated.join(pack.file_name().unwrap()), &bytes[..bytes.len() / 2]).unwrap();
@@ -142,7 +142,7 @@ fn another_key_and_another_destination_are_refused() {
     let output = story.verify(&story.good, &stranger.keys().0);
     assert_eq!(output.code, 3, "{output:#?}");
     let (officer, folder) = (stranger.person("olga", "officer"), story.good.to_str().unwrap());
-    stranger.by(&officer, &["receive", folder]).fails(1, "no-trusted-key");
+    stranger.by(&officer, &["receive", folder]).fails(3, "no-trusted-key");
     stranger.trust(&story.pair.outside);
     stranger.by(&officer, &["receive", folder]).fails(3, "other-destination");
     assert!(stranger.transfers().is_empty());

@@ -226,6 +226,13 @@ impl Site {
         self.by(&self.admin, &["key", "trust", &other.name, &other.keys().0]).ok();
     }
 
+    /// Seals what it packs for another site to that site's key.
+    pub fn seal_to(&self, other: &Self) {
+        let shown = other.here(&["key", "show"]).ok();
+        let recipient = shown["recipient"].as_str().expect("a recipient");
+        self.by(&self.admin, &["key", "recipient", &other.name, recipient]).ok();
+    }
+
     /// The address without `http://`.
     pub fn address(&self) -> &str {
         self.url.strip_prefix("http://").expect("an http address")
@@ -325,6 +332,8 @@ impl Pair {
         let outside = Site::start("outside", "connected", more);
         let inside = Site::isolated("inside");
         inside.trust(&outside);
+        outside.trust(&inside);
+        outside.seal_to(&inside);
         Self {
             officers: (outside.person("olga", "officer"), inside.person("olga", "officer")),
             approvers: [inside.person("ann", "approver"), inside.person("ben", "approver")],
@@ -364,6 +373,14 @@ impl Pair {
     /// Receives a folder.
     pub fn receive(&self, folder: &str) -> Output {
         self.inside.by(&self.officers.1, &["receive", folder])
+    }
+
+    /// The receipt of a transfer goes back and is taken.
+    pub fn receipt(&self, id: &str) -> Value {
+        let file = self.medium.path().join(format!("receipt-{id}.json"));
+        let file = file.to_str().expect("a readable path");
+        self.inside.by(&self.officers.1, &["receipt", "give", id, "--file", file]).ok();
+        self.outside.by(&self.officers.0, &["receipt", "take", file]).ok()
     }
 
     /// Two people say yes to a transfer, and it is published.

@@ -1,8 +1,11 @@
-//! What a transfer would change, before anybody approves.
+//! What a transfer would change, before anybody approves: what comes, what is new about it, and what proves it.
 
-use cofferdam_format_kit::View as _;
+use std::collections::BTreeMap;
+
+use cofferdam_format_kit::{Draft, Traits, View as _};
 use cofferdam_types::{Result, TransferId};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::Crossing;
 
@@ -16,13 +19,19 @@ pub struct Difference {
     /// Releases that are here already.
     pub known: Vec<DifferenceLine>,
     /// Git projects, with their references.
-    pub projects: Vec<(String, serde_json::Value)>,
-    /// Signed statements that travelled with it (rehearsals).
+    pub projects: Vec<(String, Value)>,
+    /// Bytes of releases by repository, and how many releases.
+    pub sizes: BTreeMap<String, (u64, u64)>,
+    /// What people should look at first, in words.
+    pub notable: Vec<String>,
+    /// What the rehearsals that travelled with it proved.
+    pub rehearsals: Vec<Rehearsal>,
+    /// Signed statements that travelled with it.
     pub statements: usize,
 }
 
 /// One release in a difference.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct DifferenceLine {
     /// Where it goes.
     pub repository: String,
@@ -36,6 +45,29 @@ pub struct DifferenceLine {
     pub size: u64,
     /// `ok`, or why inspection refused it.
     pub verdict: String,
+    /// Its package URL: the key of its evidence.
+    pub purl: String,
+    /// What it says of itself.
+    pub traits: Traits,
+    /// What differs from the version that is here: `licence`, `maintainer`, `script`, with the new value.
+    pub new: Vec<(String, String)>,
+    /// Whether a rehearsal used it.
+    pub rehearsed: bool,
+}
+
+/// A rehearsal, as its signed statement says.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Rehearsal {
+    /// The command.
+    pub command: String,
+    /// The site that signed.
+    pub site: String,
+    /// When.
+    pub at: String,
+    /// Connections to the outside.
+    pub outside: u64,
+    /// Package URLs that the build used.
+    pub used: Vec<String>,
 }
 
 impl Crossing {
@@ -46,38 +78,147 @@ impl Crossing {
     pub async fn difference(&self, id: TransferId) -> Result<Difference> {
         self.transfer(id).await?;
         let mut out = Difference::default();
-        for item in self.items(id).await? {
+        let items = self.items(id).await?;
+        for item in items.iter().filter(|i| i.kind == "statement") {
+            out.statements += 1;
+            out.rehearsals.extend(rehearsal(&item.value));
+        }
+        for item in items {
             match item.kind.as_str() {
                 "git" => out.projects.push((item.repository, item.value["refs"].clone())),
-                "statement" => out.statements += 1,
-                _ => {
-                    let here = self.versions_here(&item.repository, &item.package).await?;
-                    let line = DifferenceLine {
-                        repository: item.repository,
-                        package: item.package,
-                        from: here.last().cloned(),
-                        size: item.size,
-                        verdict: item.verdict,
-                        version: item.version,
-                    };
-                    if here.contains(&line.version) {
-                        out.known.push(line);
-                    } else if here.is_empty() {
-                        out.added.push(line);
-                    } else {
-                        out.updated.push(line);
-                    }
-                }
+                "release" => self.line(&mut out, item).await?,
+                _ => {}
             }
         }
         Ok(out)
     }
 
-    async fn versions_here(&self, repository: &str, package: &str) -> Result<Vec<String>> {
+    async fn line(&self, out: &mut Difference, item: cofferdam_store::TransferItemRow) -> Result<()> {
+        let here = self.newest_here(&item.repository, &item.package).await?;
+        let sums = out.sizes.entry(item.repository.clone()).or_default();
+        *sums = (sums.0 + item.size, sums.1 + 1);
+        let traits = self.traits_of(&item.format, &item.value["draft"]);
+        let mut line = DifferenceLine {
+            rehearsed: out.rehearsals.iter().any(|r| r.used.contains(&item.purl)),
+            repository: item.repository,
+            package: item.package,
+            version: item.version,
+            size: item.size,
+            verdict: item.verdict,
+            purl: item.purl,
+            traits,
+            ..DifferenceLine::default()
+        };
+        let Some((versions, before)) = here else {
+            for script in &line.traits.scripts {
+                out.notable.push(format!(
+                    "{} {} is new and runs `{script}` when it is installed",
+                    line.package, line.version
+                ));
+            }
+            out.added.push(line);
+            return Ok(());
+        };
+        if versions.contains(&line.version) {
+            out.known.push(line);
+            return Ok(());
+        }
+        line.from = versions.last().cloned();
+        line.new = newly(&before, &line.traits);
+        let from = line.from.as_deref().unwrap_or("");
+        for (what, value) in &line.new {
+            out.notable.push(format!("{} {from} → {}: new {what} {value}", line.package, line.version));
+        }
+        out.updated.push(line);
+        Ok(())
+    }
+
+    fn traits_of(&self, format: &str, draft: &Value) -> Traits {
+        let (Ok(format), Ok(draft)) =
+            (self.0.registry.format(format), serde_json::from_value::<Draft>(draft.clone()))
+        else {
+            return Traits::default();
+        };
+        let files: Vec<(&str, &Value)> = draft.files.iter().map(|f| (f.role.as_str(), &f.meta)).collect();
+        format.traits(&draft.meta, &files)
+    }
+
+    /// The versions of a package that are here, and what the newest of them says of itself.
+    async fn newest_here(&self, repository: &str, package: &str) -> Result<Option<(Vec<String>, Traits)>> {
         let registry = &self.0.registry;
         let found = registry.db().read().await?.registry().repository(repository).await?;
-        let Some(row) = found else { return Ok(Vec::new()) };
-        let package = registry.view(&row).await?.package(package).await?;
-        Ok(package.map(|p| p.releases.into_iter().map(|r| r.version).collect()).unwrap_or_default())
+        let Some(row) = found else { return Ok(None) };
+        let Some(found) = registry.view(&row).await?.package(package).await? else { return Ok(None) };
+        let traits = match found.releases.last() {
+            Some(newest) => {
+                let files: Vec<(&str, &Value)> =
+                    newest.files.iter().map(|f| (f.role.as_str(), &f.meta)).collect();
+                registry.format(&row.format)?.traits(&newest.meta, &files)
+            }
+            None => Traits::default(),
+        };
+        Ok(Some((found.releases.into_iter().map(|r| r.version).collect(), traits)))
+    }
+}
+
+/// What one release says that the one before it did not.
+fn newly(before: &Traits, after: &Traits) -> Vec<(String, String)> {
+    let lists = [
+        ("licence", &before.licences, &after.licences),
+        ("maintainer", &before.people, &after.people),
+        ("install script", &before.scripts, &after.scripts),
+    ];
+    let mut out = Vec::new();
+    for (what, old, new) in lists {
+        out.extend(
+            new.iter().filter(|value| !old.contains(value)).map(|value| (what.to_owned(), value.clone())),
+        );
+    }
+    out
+}
+
+/// A rehearsal statement's content; its signature was kept with the transfer's own.
+fn rehearsal(envelope: &Value) -> Option<Rehearsal> {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let payload = STANDARD.decode(envelope["payload"].as_str()?).ok()?;
+    let statement: Value = serde_json::from_slice(&payload).ok()?;
+    if statement["predicateType"] != crate::RECORDING_PREDICATE {
+        return None;
+    }
+    let says = &statement["predicate"];
+    let text = |name: &str| says[name].as_str().unwrap_or_default().to_owned();
+    Some(Rehearsal {
+        command: text("command"),
+        site: text("site"),
+        at: text("rehearsed"),
+        outside: says["outsideConnections"].as_u64().unwrap_or(0),
+        used: says["used"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|u| u.as_str().map(str::to_owned))
+            .collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_version_before_did_not_say_is_new() {
+        let traits = |licences: &[&str], people: &[&str], scripts: &[&str]| Traits {
+            licences: licences.iter().map(ToString::to_string).collect(),
+            people: people.iter().map(ToString::to_string).collect(),
+            scripts: scripts.iter().map(ToString::to_string).collect(),
+        };
+        let before = traits(&["MIT"], &["ann"], &[]);
+        let after = traits(&["MIT"], &["ann", "eve"], &["postinstall"]);
+        let told = newly(&before, &after);
+        assert_eq!(
+            told,
+            [("maintainer".into(), "eve".into()), ("install script".into(), "postinstall".into())]
+        );
+        assert!(newly(&before, &before).is_empty());
     }
 }

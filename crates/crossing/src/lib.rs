@@ -8,6 +8,7 @@
 //! | `receive`, `ingest`, `rebuild` | admit | verifies, quarantines, re-inspects every byte; nothing is visible yet |
 //! | `sites` | both | whom this site believes, for whom it seals, what it saw of each stream |
 //! | `receipts` | both | receipts, repair requests and wants, given and taken |
+//! | `misses` | admit | what clients asked for in vain, for the want list |
 //! | `meter` | both | how far long work has come |
 //! | `publish` | admit | two people, then one switch |
 //! | `difference` | admit | what a transfer would change, before anybody approves |
@@ -23,6 +24,7 @@ mod delta;
 mod difference;
 mod ingest;
 mod meter;
+mod misses;
 mod pack;
 mod projects;
 mod publish;
@@ -46,8 +48,9 @@ use cofferdam_types::{Clock, Error, Result, SiteName, TransferId};
 
 pub use collection::{CollectedFile, Collection, CollectionItem, Missing};
 pub use delta::DeltaLevel;
-pub use difference::{Difference, DifferenceLine};
+pub use difference::{Difference, DifferenceLine, Rehearsal};
 pub use meter::{Board, Meter, Stand};
+use misses::Misses;
 pub use pack::{DoorChoice, PackRequest, Packed};
 pub use projects::Projects;
 pub use publish::{Published, SUBJECT_KIND};
@@ -57,7 +60,7 @@ pub use record::{RECORDING_PREDICATE, Rehearsed, StartedRecording};
 
 /// The crossing of a site. Cheap to clone.
 #[derive(Clone)]
-pub struct Crossing(Arc<CrossingParts>, Board);
+pub struct Crossing(Arc<CrossingParts>, Board, Misses);
 
 /// What a crossing is made of.
 pub struct CrossingParts {
@@ -89,7 +92,7 @@ impl Crossing {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: CrossingParts) -> Self {
-        Self(Arc::new(parts), Board::default())
+        Self(Arc::new(parts), Board::default(), Misses::default())
     }
 
     /// How far long work has come.

@@ -12,7 +12,7 @@ use cofferdam_access::{Action, Principal, RecordingMode};
 use cofferdam_format_kit::{Format, Query, Request as FormatRequest, Route, Upload};
 use cofferdam_registry::{Mode, Registry, Session};
 use cofferdam_store::RepositoryRow;
-use cofferdam_types::{Error, Result};
+use cofferdam_types::{Error, ErrorKind, Result};
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::{
@@ -104,7 +104,14 @@ async fn act(
         Error::not_found(format!("`{}` has nothing at {} {}", repository.name, request.method, request.path))
     })?;
     if !publishes {
-        return site.registry.answer(repository, &request, &route, session(principal)).await;
+        let answer = site.registry.answer(repository, &request, &route, session(principal)).await;
+        if let (Err(error), Route::Document { package: Some(package), .. }) = (&answer, &route)
+            && error.kind() == ErrorKind::NotFound
+            && !site.connected
+        {
+            site.crossing.missed(format.name(), package).await?;
+        }
+        return answer;
     }
     let body = body
         .into_data_stream()

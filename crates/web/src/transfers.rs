@@ -87,6 +87,14 @@ pub struct Line {
     pub size: Size,
     /// `ok`, or why it was refused.
     pub verdict: String,
+    /// Its licences, as it says.
+    pub licences: String,
+    /// What is new about it: word and value.
+    pub new: Vec<(String, String)>,
+    /// Code that runs when it is installed.
+    pub scripts: String,
+    /// Whether a rehearsal outside used it.
+    pub rehearsed: bool,
 }
 
 /// Releases of one sort in a difference.
@@ -133,6 +141,12 @@ pub struct Transfer {
     pub refused: Vec<(String, String)>,
     /// What would change.
     pub sections: Vec<Section>,
+    /// What people should look at first.
+    pub notable: Vec<String>,
+    /// What travels by repository: name, releases, bytes.
+    pub sizes: Vec<(String, u64, Size)>,
+    /// Rehearsals that travelled with it: command, site and time, packages used.
+    pub rehearsals: Vec<(String, String, usize)>,
     /// Git projects: path, and reference with commit.
     pub projects: Vec<(String, Vec<(String, String)>)>,
     /// Signed statements that travelled with it.

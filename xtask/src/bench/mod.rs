@@ -12,6 +12,7 @@ mod sandbox;
 pub mod server;
 mod site;
 mod start;
+mod transfer;
 mod whole;
 
 use serde::Serialize;
@@ -23,10 +24,13 @@ type Bench = (&'static str, fn() -> Outcome);
 
 /// Every bench by name.
 const BENCHES: &[Bench] = &[
+    ("npm", registry::npm_packument),
     ("push", push::run),
+    ("pypi", registry::pypi_page),
     ("registry", registry::run),
     ("sandbox", sandbox::run),
     ("start", start::run),
+    ("transfer", transfer::run),
     ("try", whole::run),
 ];
 

@@ -21,40 +21,43 @@ const CONNECTIONS: usize = 4;
 /// Seconds that one measurement takes, about.
 const SECONDS: f64 = 4.0;
 
+/// Both halves.
 pub(super) fn run() -> Outcome {
+    // One that fails does not take the other's numbers away.
+    [pypi_page(), npm_packument()].into_iter().collect()
+}
+
+/// The PyPI page, and pypiserver's.
+pub(super) fn pypi_page() -> Outcome {
     let site = Site::create()?;
     let _server = site.start()?;
     let wheels = tempfile::tempdir().map_err(|e| e.to_string())?;
-    fill(
-        "PyPI publish",
-        FILES,
-        |n, client| {
-            let version = format!("1.0.{n}");
-            let file = format!("bench_many-{version}-py3-none-any.whl");
-            let wheel = wheel(&version)?;
-            std::fs::write(wheels.path().join(&file), &wheel).map_err(|e| e.to_string())?;
-            let headers =
-                [site.bearer(), vec!["Content-Type: multipart/form-data; boundary=bench".into()]].concat();
-            accepted(client.ask("POST /r/pypi-local/", &headers, &form(&version, &file, &wheel))?.status)
-        },
-        &site,
-    )?;
-    fill(
-        "npm publish",
-        VERSIONS,
-        |n, client| {
-            let headers = [site.bearer(), vec!["Content-Type: application/json".into()]].concat();
-            let body = npm(&format!("1.0.{n}"))?;
-            accepted(client.ask("PUT /r/npm-local/bench-many", &headers, body.as_bytes())?.status)
-        },
-        &site,
-    )?;
-    let pypi = ours("PyPI page", site.address, "/r/pypi-local/simple/bench-many/", "text/html")?;
+    let headers = [site.bearer(), vec!["Content-Type: multipart/form-data; boundary=bench".into()]].concat();
+    let publish = |n, client: &mut Client| {
+        let version = format!("1.0.{n}");
+        let file = format!("bench_many-{version}-py3-none-any.whl");
+        let wheel = wheel(&version)?;
+        std::fs::write(wheels.path().join(&file), &wheel).map_err(|e| e.to_string())?;
+        accepted(client.ask("POST /r/pypi-local/", &headers, &form(&version, &file, &wheel))?.status)
+    };
+    fill("PyPI publish", FILES, publish, &site)?;
+    let rates = ours("PyPI page", site.address, "/r/pypi-local/simple/bench-many/", "text/html")?;
+    peers::pypiserver(wheels.path(), &rates)
+}
+
+/// The npm packument, and verdaccio's.
+pub(super) fn npm_packument() -> Outcome {
+    let site = Site::create()?;
+    let _server = site.start()?;
+    let headers = [site.bearer(), vec!["Content-Type: application/json".into()]].concat();
+    let publish = |n, client: &mut Client| {
+        let body = npm(&format!("1.0.{n}"))?;
+        accepted(client.ask("PUT /r/npm-local/bench-many", &headers, body.as_bytes())?.status)
+    };
+    fill("npm publish", VERSIONS, publish, &site)?;
     let page = site.client()?.ask("GET /r/npm-local/bench-many", &[], &[])?;
-    let npm = ours("npm packument", site.address, "/r/npm-local/bench-many", "application/json")?;
-    // One peer that fails does not take the other's numbers away.
-    let outcomes = [peers::pypiserver(wheels.path(), &pypi), peers::verdaccio(&page.body, &npm)];
-    outcomes.into_iter().collect()
+    let rates = ours("npm packument", site.address, "/r/npm-local/bench-many", "application/json")?;
+    peers::verdaccio(&page.body, &rates)
 }
 
 fn accepted(status: u16) -> Outcome {

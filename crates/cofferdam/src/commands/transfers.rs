@@ -203,6 +203,24 @@ fn one(value: &Value) -> String {
     for vote in value["approval"]["votes"].as_array().into_iter().flatten() {
         out.push_str(&format!("  {} said {} {}\n", vote["person"], vote["verdict"], vote["reason"]));
     }
+    for note in value["difference"]["notable"].as_array().into_iter().flatten() {
+        out.push_str(&format!("  ! {}\n", note.as_str().unwrap_or("")));
+    }
+    for rehearsal in value["difference"]["rehearsals"].as_array().into_iter().flatten() {
+        out.push_str(&format!(
+            "  rehearsed: {} ({} packages, no outside connection), signed by {}\n",
+            rehearsal["command"].as_str().unwrap_or(""),
+            rehearsal["used"].as_array().map_or(0, Vec::len),
+            rehearsal["site"].as_str().unwrap_or("")
+        ));
+    }
+    for (repository, sum) in value["difference"]["sizes"].as_object().into_iter().flatten() {
+        out.push_str(&format!(
+            "  {repository}: {} releases, {}\n",
+            sum[1],
+            output::bytes(sum[0].as_u64().unwrap_or(0))
+        ));
+    }
     for (title, name) in [("new", "added"), ("updated", "updated"), ("here already", "known")] {
         for line in value["difference"][name].as_array().into_iter().flatten() {
             let from = line["from"]

@@ -132,12 +132,14 @@ fn registries(table: &Table) -> BTreeSet<String> {
 
 fn about(package: &Table) -> Value {
     let mut out = Map::new();
-    for field in ["description", "license", "homepage", "repository", "documentation", "rust-version"] {
+    for field in
+        ["description", "license", "homepage", "repository", "documentation", "rust-version", "build"]
+    {
         if let Some(text) = package.get(field).and_then(toml::Value::as_str) {
             out.insert(field.into(), text.into());
         }
     }
-    for field in ["keywords", "categories"] {
+    for field in ["keywords", "categories", "authors"] {
         if let Some(list) = package.get(field).and_then(toml::Value::as_array) {
             out.insert(field.into(), list.iter().filter_map(toml::Value::as_str).collect());
         }

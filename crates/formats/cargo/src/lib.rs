@@ -30,10 +30,11 @@ use std::cmp::Ordering;
 
 use async_trait::async_trait;
 use cofferdam_format_kit::{
-    Accepted, Answer, ClientSetup, Document, Door, Draft, Format, Recorded, Request, Route, Upload, Upstream,
-    View, Want,
+    Accepted, Answer, ClientSetup, Document, Door, Draft, Format, Recorded, Request, Route, Traits, Upload,
+    Upstream, View, Want,
 };
 use cofferdam_types::{Error, Result};
+use serde_json::Value;
 
 /// The package format of cargo. It holds no state.
 #[derive(Clone, Copy, Debug, Default)]
@@ -101,6 +102,18 @@ impl Format for Cargo {
     async fn render(&self, package: Option<&str>, view: &dyn View) -> Result<Vec<Document>> {
         let Some(key) = package else { return Ok(Vec::new()) };
         Ok(view.package(key).await?.as_ref().map(index::document).into_iter().collect())
+    }
+
+    fn traits(&self, _: &Value, files: &[(&str, &Value)]) -> Traits {
+        let about = files.first().map_or(&Value::Null, |(_, about)| *about);
+        let list = |name: &str| {
+            about[name].as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned))
+        };
+        Traits {
+            licences: about["license"].as_str().map(str::to_owned).into_iter().collect(),
+            people: list("authors").collect(),
+            scripts: about["build"].as_str().map(str::to_owned).into_iter().collect(),
+        }
     }
 
     fn error(&self, error: &Error) -> Answer {

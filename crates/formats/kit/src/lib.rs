@@ -31,6 +31,7 @@ mod view;
 
 use async_trait::async_trait;
 use cofferdam_types::{Error, Result};
+use serde_json::Value;
 
 pub use answer::{Answer, Body, ByteStream};
 pub use door::{Door, DoorExt};
@@ -118,11 +119,29 @@ pub trait Format: Send + Sync + 'static {
     /// Only faults of the view.
     async fn render(&self, package: Option<&str>, view: &dyn View) -> Result<Vec<Document>>;
 
+    /// What people want to know of a release before they let it in, from its own metadata, and the role
+    /// and metadata of its files. Nothing by default: an ecosystem without such metadata has nothing to say.
+    fn traits(&self, meta: &Value, files: &[(&str, &Value)]) -> Traits {
+        let _ = (meta, files);
+        Traits::default()
+    }
+
     /// An error in the shape that this ecosystem's clients show to people.
     fn error(&self, error: &Error) -> Answer;
 
     /// Lines that configure the stock client for a repository: see [`ClientSetup`].
     fn client_setup(&self, repository_url: &str, token: Option<&str>) -> ClientSetup;
+}
+
+/// What a release says of itself that people look at before they approve it. Claims, not findings.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Traits {
+    /// Licences, as written.
+    pub licences: Vec<String>,
+    /// Who maintains it: names or addresses.
+    pub people: Vec<String>,
+    /// Code that runs when it is installed or built: script names.
+    pub scripts: Vec<String>,
 }
 
 /// What [`Format::accept`] decided.

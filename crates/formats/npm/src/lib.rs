@@ -31,11 +31,12 @@ use std::cmp::Ordering;
 
 use async_trait::async_trait;
 use cofferdam_format_kit::{
-    Accepted, Answer, ClientSetup, Document, Door, Draft, Format, Recorded, Request, Route, Upload, Upstream,
-    View, Want, path_segments,
+    Accepted, Answer, ClientSetup, Document, Door, Draft, Format, Recorded, Request, Route, Traits, Upload,
+    Upstream, View, Want, path_segments,
 };
 use cofferdam_types::{Error, Result};
 use http::Method;
+use serde_json::Value;
 
 /// The role of the one file of a release.
 const TARBALL_ROLE: &str = "tarball";
@@ -115,6 +116,23 @@ impl Format for Npm {
 
     async fn render(&self, package: Option<&str>, view: &dyn View) -> Result<Vec<Document>> {
         index::render(package, view).await
+    }
+
+    fn traits(&self, meta: &Value, _: &[(&str, &Value)]) -> Traits {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let person =
+            |value: &Value| text(value).or_else(|| text(&value["name"])).or_else(|| text(&value["email"]));
+        let licence = text(&meta["license"]).or_else(|| text(&meta["license"]["type"]));
+        let people = meta["maintainers"].as_array().into_iter().flatten().filter_map(person);
+        // npm runs these on its own when it installs (npm docs, "scripts", life cycle).
+        let runs = |name: &&str| meta["scripts"][*name].is_string();
+        let scripts = ["preinstall", "install", "postinstall"].iter().filter(|name| runs(name));
+        let native = (meta["gypfile"] == true).then(|| "node-gyp".to_owned());
+        Traits {
+            licences: licence.into_iter().collect(),
+            people: people.chain(person(&meta["_npmUser"])).collect(),
+            scripts: scripts.map(|name| (*name).to_owned()).chain(native).collect(),
+        }
     }
 
     fn error(&self, error: &Error) -> Answer {

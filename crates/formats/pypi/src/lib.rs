@@ -28,10 +28,11 @@ use std::cmp::Ordering;
 
 use async_trait::async_trait;
 use cofferdam_format_kit::{
-    Accepted, Answer, ClientSetup, Document, Door, Draft, Format, Recorded, Request, Route, Upload, Upstream,
-    View, Want,
+    Accepted, Answer, ClientSetup, Document, Door, Draft, Format, Recorded, Request, Route, Traits, Upload,
+    Upstream, View, Want,
 };
 use cofferdam_types::{Error, Result};
+use serde_json::Value;
 
 /// Python packages.
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,6 +86,27 @@ impl Format for PyPi {
         match package {
             Some(key) => index::package_documents(key, view).await,
             None => index::root_documents(view).await,
+        }
+    }
+
+    fn traits(&self, meta: &Value, files: &[(&str, &Value)]) -> Traits {
+        let text = |name: &str| meta[name].as_str().map(str::to_owned);
+        let licence = text("license_expression")
+            .or_else(|| text("license"))
+            .map(|l| l.lines().next().unwrap_or_default().to_owned());
+        let classified = meta["classifiers"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|c| c.as_str()?.strip_prefix("License :: ").map(str::to_owned));
+        let people =
+            ["author", "author_email", "maintainer", "maintainer_email"].iter().filter_map(|name| text(name));
+        // A source distribution runs its build backend when it is installed.
+        let source = files.iter().any(|(role, _)| *role == "sdist");
+        Traits {
+            licences: licence.into_iter().chain(classified).collect(),
+            people: people.collect(),
+            scripts: source.then(|| "source build".to_owned()).into_iter().collect(),
         }
     }
 

@@ -112,10 +112,37 @@ async fn load(page: &Page, id: TransferId, frame: Frame) -> Result<Transfer> {
     if let Some(at) = row.published {
         facts.push(("Published", format!("{} UTC", When(at))));
     }
+    if !row.outcome.is_empty() {
+        let who = if row.direction == "sent" { "The receiver says" } else { "Receipts say" };
+        facts.push((who, row.outcome.clone()));
+    }
+    facts.push(("On the medium", row.suite.clone()));
     let (projects, statements) = (projects(&difference), difference.statements);
+    let mut notable = difference.notable.clone();
+    notable.truncate(MANY);
+    let sizes =
+        difference.sizes.iter().map(|(name, (bytes, count))| (name.clone(), *count, Size(*bytes))).collect();
+    let told = |r: &cofferdam_crossing::Rehearsal| {
+        (r.command.clone(), format!("{} at {}", r.site, r.at), r.used.len())
+    };
+    let rehearsals = difference.rehearsals.iter().map(told).collect();
     let sections = sections(difference);
     let digest = row.digest.to_hex();
-    Ok(Transfer { frame, line, facts, digest, approval, refused, sections, projects, statements, acts })
+    Ok(Transfer {
+        frame,
+        line,
+        facts,
+        digest,
+        approval,
+        refused,
+        sections,
+        notable,
+        sizes,
+        rehearsals,
+        projects,
+        statements,
+        acts,
+    })
 }
 
 async fn approval(tx: &mut Tx, row: ApprovalRow, votes: Vec<VoteRow>) -> Result<Approval> {
@@ -188,6 +215,10 @@ fn sections(difference: Difference) -> Vec<Section> {
             from: l.from,
             size: Size(l.size),
             verdict: l.verdict,
+            licences: l.traits.licences.join(", "),
+            new: l.new,
+            scripts: l.traits.scripts.join(", "),
+            rehearsed: l.rehearsed,
         };
         Section {
             title,

@@ -191,6 +191,9 @@ impl World {
             at: now,
             actor: by.1.into(),
             published: None,
+            suite: "sealed-1".into(),
+            folder: String::new(),
+            outcome: String::new(),
         };
         let mut tx = self.registry.db().write().await.unwrap();
         let id = tx.crossing().insert_transfer(&row).await.unwrap();
