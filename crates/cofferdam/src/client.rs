@@ -166,7 +166,11 @@ fn refused(status: u16, value: &Value) -> Error {
         409 if value["code"] == "awaiting-approval" => ErrorKind::AwaitingApproval,
         409 => ErrorKind::Conflict,
         413 => ErrorKind::TooLarge,
-        422 if matches!(value["code"].as_str(), Some("base-missing" | "missing-file" | "missing-volume" | "unrepairable")) => {
+        422 if matches!(
+            value["code"].as_str(),
+            Some("base-missing" | "missing-file" | "missing-volume" | "unrepairable")
+        ) =>
+        {
             ErrorKind::MissingVolume
         }
         422 => ErrorKind::VerificationFailed,

@@ -323,7 +323,7 @@ impl Crossing {
         let authority =
             cofferdam_transfer::Authority::Keys { keys: vec![self.0.key.verifying_key()], threshold: 1 };
         let trust = cofferdam_transfer::Trust { authority, this_site: None };
-        let asked: u64 = request.ranges.iter().map(|r| r.1).sum();
+        let asked = request.ranges.iter().fold(0u64, |sum, r| sum.saturating_add(r.1));
         let ranges = request.ranges.clone();
         let (folder, bytes) = blocking(move || {
             let mut survey = Survey::open(&[&folder], &trust)?;

@@ -174,7 +174,12 @@ fn receipt_page(value: &Value) -> Result<String> {
         lines.push(format!("{count} blobs of this stream are held"));
     }
     let qr = compact.as_bytes().to_vec();
-    cofferdam_web::paper::receipt_page(&cofferdam_web::paper::ReceiptPaper { title: "Receipt".into(), lines, words, qr })
+    cofferdam_web::paper::receipt_page(&cofferdam_web::paper::ReceiptPaper {
+        title: "Receipt".into(),
+        lines,
+        words,
+        qr,
+    })
 }
 
 /// `cofferdam want`.
