@@ -226,6 +226,13 @@ impl Site {
         self.by(&self.admin, &["key", "trust", &other.name, &other.keys().0]).ok();
     }
 
+    /// Seals transfers for another site to its key.
+    pub fn seal_to(&self, other: &Self) {
+        let shown = other.here(&["key", "show"]).ok();
+        let recipient = shown["recipient"].as_str().expect("a recipient");
+        self.by(&self.admin, &["key", "recipient", &other.name, recipient]).ok();
+    }
+
     /// The address without `http://`.
     pub fn address(&self) -> &str {
         self.url.strip_prefix("http://").expect("an http address")
@@ -325,6 +332,7 @@ impl Pair {
         let outside = Site::start("outside", "connected", more);
         let inside = Site::isolated("inside");
         inside.trust(&outside);
+        outside.seal_to(&inside);
         Self {
             officers: (outside.person("olga", "officer"), inside.person("olga", "officer")),
             approvers: [inside.person("ann", "approver"), inside.person("ben", "approver")],
