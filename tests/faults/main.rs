@@ -1,9 +1,16 @@
-//! Power cuts: a killed site starts again, and ends where one that was never killed ends. Full disks:
-//! in `full_disk`.
+//! Power cuts: a killed site starts again, and ends where one that was never killed ends; at random points in
+//! `killed`. Full disks: in `full_disk`.
 
 #[path = "../common/mod.rs"]
 mod common;
 mod full_disk;
+mod killed;
+#[path = "../attacks/sender.rs"]
+#[allow(dead_code, reason = "only its honest part is used here")]
+mod sender;
+#[path = "../attacks/site.rs"]
+#[allow(dead_code, reason = "every suite uses its own part")]
+mod site;
 
 use std::process::{Command, Stdio};
 

@@ -64,8 +64,18 @@ fn execute(
     mut batch: Box<dyn Batch>,
 ) -> Result<cofferdam_types::Digests> {
     let mut out = Vec::new();
-    line.recipe.execute(base, payload, &LIMITS, &mut out)?;
+    line.recipe.execute(base, payload, &LIMITS, &mut out).map_err(|e| refused(line, e))?;
     let digests = batch.put(&line.sha256, line.size, &mut out.as_slice())?;
     batch.commit()?;
     Ok(digests)
+}
+
+/// A recipe that cannot be carried out within its limits came with the transfer: that did not pass the check.
+fn refused(line: &RecipeLine, error: Error) -> Error {
+    if !matches!(error.kind(), ErrorKind::Invalid | ErrorKind::TooLarge) {
+        return error;
+    }
+    let text = format!("blob {} cannot be rebuilt: {}", line.sha256, error.message());
+    Error::verification(error.code(), text)
+        .hint("do not use this transfer; ask the sender to send the blob whole")
 }

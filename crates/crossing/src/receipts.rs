@@ -13,6 +13,9 @@ use serde_json::json;
 
 use crate::{Crossing, log, receive::blocking, sites::text_of};
 
+/// Wants in one request, at most.
+const MAX_WANTS: usize = 10_000;
+
 /// A receipt in all its forms.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct GivenReceipt {
@@ -117,12 +120,12 @@ impl Crossing {
     /// Takes a receipt: a signed statement, its compact form in hexadecimal, or its words.
     ///
     /// # Errors
-    /// `VerificationFailed` when no key of the receiving site signed it; `NotFound` when it is about no
+    /// `VerificationFailed` when no key of the receiving site signed it; or when it is about no
     /// transfer of this site; `words-…` with the line that is wrong.
     pub async fn take_receipt(&self, text: &str, actor: &str) -> Result<TakenReceipt> {
         let trimmed = text.trim();
         if trimmed.starts_with('{') {
-            let envelope = Envelope::from_json(trimmed.as_bytes())?;
+            let envelope = envelope_in(trimmed)?;
             return self.take_statement(&envelope, actor).await;
         }
         let bytes = match hex::decode(trimmed) {
@@ -227,9 +230,9 @@ impl Crossing {
         let to = |row: &TransferRow| row.stream.split('+').skip(1).any(|name| name == site.as_str());
         let found = rows.into_iter().find(|row| row.direction == "sent" && to(row) && is(row));
         found.ok_or_else(|| {
-            Error::not_found(format!(
-                "the receipt of `{site}` is about no transfer that was sent to it from here"
-            ))
+            let text = format!("what `{site}` signed is about no transfer that was sent to it from here");
+            Error::verification("other-transfer", text)
+                .hint("take it to the site that sent the transfer; if it should be this one, ask the signer")
         })
     }
 
@@ -304,7 +307,7 @@ impl Crossing {
     /// Answers a repair request from this site's copy of the transfer.
     ///
     /// # Errors
-    /// `VerificationFailed` for a request that the site did not sign; `NotFound`; a copy that is gone.
+    /// `VerificationFailed` for a request that the site did not sign, or that is about no transfer of ours; a copy that is gone.
     pub async fn answer_repair(
         &self,
         text: &str,
@@ -312,7 +315,7 @@ impl Crossing {
         into: PathBuf,
         actor: &str,
     ) -> Result<Answered> {
-        let envelope = Envelope::from_json(text.trim().as_bytes())?;
+        let envelope = envelope_in(text)?;
         let site = site_in(&envelope)?;
         let request = RepairRequest::read(&envelope, &self.receiver_keys(&site).await?)?;
         let row = self.sent(|row| row.header_sha256 == request.transfer.header_sha256, &site).await?;
@@ -320,7 +323,7 @@ impl Crossing {
         let authority =
             cofferdam_transfer::Authority::Keys { keys: vec![self.0.key.verifying_key()], threshold: 1 };
         let trust = cofferdam_transfer::Trust { authority, this_site: None };
-        let asked: u64 = request.ranges.iter().map(|r| r.1).sum();
+        let asked = request.ranges.iter().fold(0u64, |sum, r| sum.saturating_add(r.1));
         let ranges = request.ranges.clone();
         let (folder, bytes) = blocking(move || {
             let mut survey = Survey::open(&[&folder], &trust)?;
@@ -349,7 +352,7 @@ impl Crossing {
         note: &str,
         actor: &str,
     ) -> Result<()> {
-        if package.is_empty() || package.len() > 500 || version.len() > 200 || note.len() > 2000 {
+        if !fits(package, version, note) {
             return Err(Error::invalid(
                 "bad-want",
                 "a want has a package of at most 500 bytes and a short note",
@@ -423,9 +426,15 @@ impl Crossing {
     /// # Errors
     /// `VerificationFailed` when the site did not sign them.
     pub async fn take_wants(&self, text: &str, actor: &str) -> Result<(SiteName, usize)> {
-        let envelope = Envelope::from_json(text.trim().as_bytes())?;
+        let envelope = envelope_in(text)?;
         let site = site_in(&envelope)?;
         let wants = Wants::read(&envelope, &self.receiver_keys(&site).await?)?;
+        if wants.items.len() > MAX_WANTS || wants.items.iter().any(|w| !fits(&w.package, &w.version, &w.note))
+        {
+            let text =
+                format!("`{site}` wants more than {MAX_WANTS} things, or one with too long a name or note");
+            return Err(Error::verification("bad-want", text));
+        }
         let now = self.clock().now();
         let mut tx = self.db().write().await?;
         for want in &wants.items {
@@ -461,6 +470,16 @@ fn about(row: &TransferRow) -> About {
 
 fn about_header(header: &Header, header_sha256: Sha256) -> About {
     About { stream: header.stream.clone(), epoch: header.epoch, seq: header.seq, header_sha256 }
+}
+
+/// Whether a want is one that people can read.
+const fn fits(package: &str, version: &str, note: &str) -> bool {
+    !package.is_empty() && package.len() <= 500 && version.len() <= 200 && note.len() <= 2000
+}
+
+/// What came on a medium: malformed is as bad as not signed.
+fn envelope_in(text: &str) -> Result<Envelope> {
+    Envelope::from_json(text.trim().as_bytes()).map_err(|e| Error::verification(e.code(), e.message()))
 }
 
 /// The site that a statement says it is from: only to choose whose keys must have signed it.

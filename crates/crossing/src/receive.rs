@@ -13,7 +13,7 @@ use std::{
 };
 
 use cofferdam_access::approval;
-use cofferdam_format_kit::Draft;
+use cofferdam_format_kit::{Draft, Format};
 use cofferdam_store::{TransferItemRow, TransferRow};
 use cofferdam_transfer::{
     Contents, DoorFinding, FileState, Freshness, Record, Sequence, StreamState, Survey, classify, freshness,
@@ -220,7 +220,12 @@ impl Crossing {
             .hint("have a full transfer packed (`cofferdam pack --full`), then `cofferdam stream thaw`"));
         }
         let name = format!("transfer {} of the stream `{}`", header.seq, header.stream);
-        if header.epoch > state.epoch && survey.roots.is_empty() {
+        // Each new epoch needs a new version of the root: one far ahead would shut out all honest ones.
+        let newest = match survey.roots.last() {
+            Some((root, _)) => root.version,
+            None => self.root_of(&header.source).await?.map_or(1, |root| root.version),
+        };
+        if header.epoch > state.epoch && survey.roots.is_empty() || u64::from(header.epoch) > newest.max(1) {
             return Err(Error::verification(
                 "epoch-without-rotation",
                 format!("{name} begins a new epoch without a new root document"),
@@ -462,7 +467,7 @@ impl Crossing {
         Ok(Some(match record {
             Record::Artifact { value, blobs } => match lost(&blobs) {
                 Some(verdict) => self.claimed(n, value, formats, verdict)?.0,
-                None => self.inspect_release(n, value, formats).await?,
+                None => self.inspect_release(n, value, &blobs, formats).await?,
             },
             Record::Git { project, refs, bundle } => {
                 let size = self.0.registry.blobs().size(&bundle).await?.unwrap_or(0);
@@ -491,7 +496,7 @@ impl Crossing {
         let repository = value["repository"].as_str().ok_or_else(unreadable)?.to_owned();
         let claim: Draft = serde_json::from_value(value["draft"].clone()).map_err(|_| unreadable())?;
         let name = formats.get(&repository).ok_or_else(unreadable)?;
-        let format = self.0.registry.format(name)?.clone();
+        let format = self.known_format(name)?;
         let item = TransferItemRow {
             kind: "release".into(),
             repository,
@@ -507,13 +512,30 @@ impl Crossing {
         Ok((item, claim))
     }
 
+    fn known_format(&self, name: &str) -> Result<Arc<dyn Format>> {
+        self.0.registry.format(name).cloned().map_err(|e| {
+            Error::verification(
+                e.code(),
+                format!("the transfer brings a repository of an unknown kind: {}", e.message()),
+            )
+            .hint("update Cofferdam on this site, or ask the sender to leave the repository out")
+        })
+    }
+
     async fn inspect_release(
         &self,
         n: u64,
         value: serde_json::Value,
+        blobs: &[Sha256],
         formats: &BTreeMap<String, String>,
     ) -> Result<TransferItemRow> {
         let (mut item, claim) = self.claimed(n, value, formats, "ok".into())?;
+        // A release is made of what its line names, and of nothing else that happens to lie in the store.
+        if let Some(file) = claim.files.iter().find(|f| !blobs.contains(&f.digests.sha256)) {
+            let text = format!("{} of {} is none of the blobs that came for it", file.path, item.purl);
+            item.verdict = format!("claim: {text}");
+            return Ok(item);
+        }
         let format = self.0.registry.format(&item.format)?.clone();
         match format.admit(&claim, &self.0.registry.door()).await {
             Ok(draft) => {
@@ -627,7 +649,7 @@ pub(crate) fn source_of(folders: &[PathBuf]) -> Result<SiteName> {
     let source =
         name.as_deref().and_then(|n| n.strip_prefix("CT1-")).and_then(|n| n.split('+').next()?.parse().ok());
     source.ok_or_else(|| {
-        Error::invalid("not-a-transfer", "the folder's name is not that of a finished transfer")
+        Error::verification("not-a-transfer", "the folder's name is not that of a finished transfer")
             .hint("give the folder that starts with `CT1-`; one that starts with a dot was never finished")
     })
 }

@@ -43,7 +43,10 @@ pub struct Patch {
 
 pub fn open(file: File, name: &str, transfer: &Sha256) -> Result<Patch, Refusal> {
     let bad = |why: &str| Refusal::invalid("bad-patch", why).at(name);
-    let io = |e: io::Error| Refusal::io(name, &e);
+    let io = |e: io::Error| match e.kind() {
+        io::ErrorKind::UnexpectedEof => bad("it is cut short"),
+        _ => Refusal::io(name, &e),
+    };
     let mut head = [0; 16];
     file.read_exact_at(&mut head, 0).map_err(io)?;
     let mut length = [0; 8];
@@ -67,6 +70,9 @@ pub fn open(file: File, name: &str, transfer: &Sha256) -> Result<Patch, Refusal>
         ranges.push((offset..end, at));
         at = at.checked_add(len).ok_or_else(|| bad("its ranges overflow"))?;
         last = end;
+    }
+    if file.metadata().map_err(io)?.len() != at {
+        return Err(bad("it does not hold the bytes that it lists"));
     }
     Ok(Patch { file, ranges })
 }

@@ -84,9 +84,14 @@ impl From<Refusal> for Error {
     }
 }
 
-/// An error of the trust crate keeps its code and sentence.
+/// An error of the trust crate about something in a transfer keeps its code and sentence. What is malformed
+/// or too long there was not typed by a person: it did not pass the check.
 pub fn from_error(error: &Error, file: &str) -> Refusal {
-    let refusal = Refusal::new(error.kind(), error.code(), error.message()).at(file);
+    let kind = match error.kind() {
+        ErrorKind::Invalid | ErrorKind::TooLarge | ErrorKind::Conflict => ErrorKind::VerificationFailed,
+        kind => kind,
+    };
+    let refusal = Refusal::new(kind, error.code(), error.message()).at(file);
     match error.advice() {
         Some(advice) => refusal.hint(advice),
         None => refusal,
