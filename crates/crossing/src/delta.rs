@@ -115,7 +115,9 @@ impl Crossing {
                 .into_iter()
                 .filter_map(|(_, v)| serde_json::from_value::<Draft>(v["draft"].clone()).ok());
             // What travels whole itself is no base, though the receiver may hold it.
-            let usable = |f: &cofferdam_format_kit::DraftFile| fits(f.digests.size) && !new.contains_key(&f.digests.sha256);
+            let usable = |f: &cofferdam_format_kit::DraftFile| {
+                fits(f.digests.size) && !new.contains_key(&f.digests.sha256)
+            };
             let old: Vec<_> = claims.flat_map(|claim| claim.files).filter(usable).collect();
             for (file, sha256, size) in wanted {
                 let best = old

@@ -48,7 +48,8 @@ impl Crossing {
                 .hint("a new medium needs a serial number of its own"));
         }
         let transfer = change.transfer.or(before.as_ref().map(|m| m.transfer)).ok_or_else(|| {
-            Error::not_found(format!("the medium {serial} is not in the register")).hint("say which transfer is on it")
+            Error::not_found(format!("the medium {serial} is not in the register"))
+                .hint("say which transfer is on it")
         })?;
         self.transfer(transfer).await?;
         let old = |part: fn(&MediumRow) -> String| before.as_ref().map(part).unwrap_or_default();

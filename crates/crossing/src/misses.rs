@@ -13,7 +13,7 @@ use cofferdam_types::Result;
 
 use crate::Crossing;
 
-/// Names counted at once; past it, a new name is written and not counted on.
+/// Names counted at once; past it, a new name is not noted: nobody reads so long a list.
 const MOST: usize = 10_000;
 
 /// Counts since the site started.
@@ -26,7 +26,7 @@ impl Misses {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (format.to_owned(), package.to_owned());
         if all.len() >= MOST && !all.contains_key(&key) {
-            return 1;
+            return 0;
         }
         let count = all.entry(key).or_default();
         *count += 1;

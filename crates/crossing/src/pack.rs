@@ -137,7 +137,7 @@ impl Crossing {
         destinations.dedup();
         let stream = stream_name(&self.0.site, &destinations)?;
         let (door, suite) = self.door(&request, &destinations).await?;
-        let mut plan = self.plan(&request, &stream).await?;
+        let mut plan = self.plan(&request, &stream, actor).await?;
         if suite == "sealed-1" && request.delta != DeltaLevel::None {
             self.plan_deltas(&mut plan.deltas, &plan.releases, &plan.blobs, &stream, request.delta, meter)
                 .await?;
@@ -210,7 +210,7 @@ impl Crossing {
         }
     }
 
-    async fn plan(&self, request: &PackRequest, stream: &str) -> Result<Plan> {
+    async fn plan(&self, request: &PackRequest, stream: &str, actor: &str) -> Result<Plan> {
         let mut plan = Plan {
             repositories: BTreeMap::new(),
             releases: Vec::new(),
@@ -254,8 +254,8 @@ impl Crossing {
         }
         if !request.full {
             // Before the snapshot of what is held is taken.
-            if assume {
-                self.assume_received(stream).await?;
+            if assume && !request.dry_run {
+                self.assume_received(stream, actor).await?;
             }
             let mut tx = self.db().read().await?;
             plan.receipt = self.last_receipt(&mut tx, stream).await?;

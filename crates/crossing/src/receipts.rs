@@ -204,25 +204,14 @@ impl Crossing {
         };
         tx.carry().insert_receipt(&given).await?;
         let receipts = tx.carry().receipts(row.id).await?;
-        if self.all_destinations_said(row, &receipts) {
-            tx.carry().set_outcome(row.id, outcome.as_str()).await?;
+        if let Some(outcome) = together(row, &receipts) {
+            tx.carry().set_outcome(row.id, outcome).await?;
         }
         let detail = json!({ "site": site, "outcome": outcome.as_str(), "header": row.header_sha256 });
         log(&mut tx, actor, "receipt.take", &format!("transfer:{}", row.id), detail, now).await?;
         tx.commit().await?;
         let proved = if outcome.proves_holding() { row.blobs } else { 0 };
         Ok(TakenReceipt { transfer: row.id, outcome: outcome.as_str().into(), proved, warnings })
-    }
-
-    /// A blob counts as held only when every destination of the stream has said so.
-    fn all_destinations_said(&self, row: &TransferRow, receipts: &[ReceiptRow]) -> bool {
-        let destinations = row.stream.split('+').skip(1);
-        destinations.into_iter().all(|site| {
-            let last = receipts.iter().rev().find(|r| r.direction == "taken" && r.site == site);
-            last.is_some_and(|r| {
-                r.outcome == "published" || r.outcome == "quarantined" || destinations_of(row) == 1
-            })
-        })
     }
 
     async fn sent(&self, is: impl Fn(&TransferRow) -> bool, site: &SiteName) -> Result<TransferRow> {
@@ -258,14 +247,14 @@ impl Crossing {
     }
 
     /// For one-way doors: what was sent counts as held, because a person says so.
-    pub(crate) async fn assume_received(&self, stream: &str) -> Result<()> {
+    pub(crate) async fn assume_received(&self, stream: &str, actor: &str) -> Result<()> {
         let rows = self.db().read().await?.crossing().stream("sent", stream).await?;
         let now = self.clock().now();
         let mut tx = self.db().write().await?;
         for row in rows.iter().filter(|row| row.outcome.is_empty()) {
             tx.carry().set_outcome(row.id, Outcome::Published.as_str()).await?;
             let detail = json!({ "header": row.header_sha256 });
-            log(&mut tx, "system", "receipt.assume", &format!("transfer:{}", row.id), detail, now).await?;
+            log(&mut tx, actor, "receipt.assume", &format!("transfer:{}", row.id), detail, now).await?;
         }
         tx.commit().await
     }
@@ -400,7 +389,7 @@ impl Crossing {
             .collect();
         if open.is_empty() {
             return Err(Error::conflict("nothing-wanted", "nothing is wanted")
-                .hint("note it with `cofferdam want FORMAT PACKAGE`"));
+                .hint("note it with `cofferdam want add FORMAT PACKAGE`"));
         }
         let now = self.clock().now();
         let items = open.iter().map(|w| Want {
@@ -460,8 +449,21 @@ impl Crossing {
     }
 }
 
-fn destinations_of(row: &TransferRow) -> usize {
-    row.stream.split('+').count() - 1
+/// What the newest receipts of all destinations say together: a blob counts as held only when every one of
+/// them holds it. `None` until each has said something.
+fn together(row: &TransferRow, receipts: &[ReceiptRow]) -> Option<&'static str> {
+    let mut worst = Outcome::Published;
+    for site in row.stream.split('+').skip(1) {
+        let last = receipts.iter().rev().find(|r| r.direction == "taken" && r.site == site)?;
+        match last.outcome.as_str() {
+            "published" => {}
+            "quarantined" if worst == Outcome::Published => worst = Outcome::Quarantined,
+            "quarantined" => {}
+            "rejected" => worst = Outcome::Rejected,
+            _ => worst = Outcome::Refused,
+        }
+    }
+    Some(worst.as_str())
 }
 
 fn about(row: &TransferRow) -> About {

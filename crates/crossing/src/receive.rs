@@ -237,6 +237,8 @@ impl Crossing {
             Sequence::AlreadyImported => {
                 Ok(rows.iter().find(|row| row.header_sha256 == survey.header_sha256).map(|row| row.id))
             }
+            // A transfer that builds on nothing needs none of those before it.
+            Sequence::Gap { .. } if header.base.is_none() => Ok(None),
             Sequence::Gap { missing } => Err(Error::conflict(
                 "gap",
                 format!(
@@ -332,10 +334,11 @@ impl Crossing {
                 Ok(survey)
             };
             let survey = look(&folders)?;
-            if survey.is_readable() {
+            let damaged = survey.faults().any(|(_, state)| matches!(state, FileState::Damaged { .. }));
+            // With --repair, damage to what is spare needs no mending.
+            if survey.is_readable() && (repair || !damaged) {
                 return Ok((survey, Vec::new()));
             }
-            let damaged = survey.faults().any(|(_, state)| matches!(state, FileState::Damaged { .. }));
             if !repair {
                 // Volumes that are only missing may come with the next medium.
                 if damaged {

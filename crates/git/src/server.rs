@@ -250,11 +250,27 @@ pub(crate) fn sync_dir(folder: &Path) -> io::Result<()> {
 /// Replaces a file by rename: another process of ours may be reading the old one.
 fn write_whole(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let file = tempfile::NamedTempFile::new_in(folder)?;
-    fs::write(file.path(), text)?;
-    fs::set_permissions(file.path(), fs::Permissions::from_mode(mode))?;
-    // The temporary path form closes the handle: a script open for writing cannot be executed.
-    file.into_temp_path().persist(path).map_err(|e| e.error)
+    let file = tempfile::NamedTempFile::new_in(folder)?.into_temp_path();
+    if mode & 0o111 == 0 {
+        fs::write(&file, text)?;
+    } else {
+        // By another process: a script that is open for writing cannot be executed, and a child that any thread
+        // of ours forks at this moment would hold our handle open until it has become another program.
+        let mut shell = std::process::Command::new("/bin/sh")
+            .args(["-c", "cat > \"$0\""])
+            .arg(&file)
+            .env_clear()
+            .stdin(std::process::Stdio::piped())
+            .spawn()?;
+        let written =
+            shell.stdin.take().map_or(Ok(()), |mut input| io::Write::write_all(&mut input, text.as_bytes()));
+        if !shell.wait()?.success() {
+            return Err(io::Error::other(format!("the shell could not write {}", path.display())));
+        }
+        written?;
+    }
+    fs::set_permissions(&file, fs::Permissions::from_mode(mode))?;
+    file.persist(path).map_err(|e| e.error)
 }
 
 /// A path as a value of git-config(1), and as an entry of `GIT_ALTERNATE_OBJECT_DIRECTORIES`.

@@ -109,7 +109,10 @@ async fn act(
             && error.kind() == ErrorKind::NotFound
             && !site.connected
         {
-            site.crossing.missed(format.name(), package).await?;
+            // The answer is the same whether or not it could be noted.
+            if let Err(error) = site.crossing.missed(format.name(), package).await {
+                problem::log(&error);
+            }
         }
         return answer;
     }

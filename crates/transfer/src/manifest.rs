@@ -529,7 +529,7 @@ mod tests {
     fn a_recipe_reads_a_carried_blob_and_a_held_one() {
         let recipe = |n: u8, payload: u8| {
             let line = json!({"sha256": digest(n), "size": 0, "base": digest(1), "payload": digest(payload),
-                "recipe": {"output": 0}});
+                "recipe": {"v": 1, "base": 1, "output": 0, "program": {"len": 0, "size": 0}}});
             Record::Recipe(serde_json::from_value(line).unwrap())
         };
         let closes = |recipes: &[Record]| {

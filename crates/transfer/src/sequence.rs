@@ -55,6 +55,10 @@ pub fn classify(header: &Header, header_sha256: Sha256, state: &StreamState) -> 
     if position <= (state.epoch, state.last_seq) {
         return Sequence::Rollback;
     }
+    // A stream that starts anew does not hang on what came before: its last transfer may have been lost.
+    if header.epoch > state.epoch && header.seq == 1 {
+        return Sequence::Next;
+    }
     let same_epoch = header.epoch == state.epoch;
     let applied = if same_epoch { state.last_seq } else { 0 };
     // Not `applied + 1`: a state at u64::MAX must not overflow.

@@ -244,7 +244,14 @@ pub async fn medium(context: &Context, action: MediumAction) -> Result<()> {
             output::show(&value, context.json, |v| {
                 let row = |m: &Value| {
                     let text = |name: &str| m[name].as_str().unwrap_or("").to_owned();
-                    vec![text("serial"), m["transfer"].to_string(), text("state"), text("holder"), text("at"), text("label")]
+                    vec![
+                        text("serial"),
+                        m["transfer"].to_string(),
+                        text("state"),
+                        text("holder"),
+                        text("at"),
+                        text("label"),
+                    ]
                 };
                 let rows: Vec<_> = v["media"].as_array().into_iter().flatten().map(row).collect();
                 output::table(&["serial", "transfer", "state", "holder", "since", "label"], &rows)

@@ -129,10 +129,31 @@ pub fn release(context: &Context, folder: &Path, key: &Path) -> Result<()> {
         let _ = fs::remove_file(&temporary);
     }
     written.map_err(at)?;
+    refresh_copies(folder, &header).map_err(at)?;
     let value = json!({ "header_sha256": identity, "signed_by": key.id().to_string(), "signatures": envelope.signatures.len() });
     output::show(&value, context.json, |v| {
         format!("{} number {} has {} signatures now\n", header.stream, header.seq, v["signatures"])
     });
+    Ok(())
+}
+
+/// The folders for media have their own copy of the header: it gets the new signature too. The page that was
+/// printed before shows the old signers and goes.
+fn refresh_copies(folder: &Path, header: &Header) -> std::io::Result<()> {
+    let (name, parent) = (header.folder_name(), folder.parent().unwrap_or(Path::new(".")));
+    let discs = parent.join(format!("{name}.discs"));
+    for disc in fs::read_dir(discs).into_iter().flatten().flatten() {
+        let copy = disc.path().join(&name).join(HEADER);
+        if copy.exists() {
+            fs::remove_file(&copy)?;
+            fs::copy(folder.join(HEADER), &copy)?;
+        }
+    }
+    let page = parent.join(format!("{name}.PRINT-ME.html"));
+    if page.exists() {
+        fs::remove_file(page)?;
+        eprintln!("the page to print showed the signers before this one and was removed");
+    }
     Ok(())
 }
 
@@ -145,6 +166,8 @@ pub struct Papers {
     pub discs: Vec<PathBuf>,
     /// Files for each medium, in order.
     pub files: Vec<Vec<String>>,
+    /// What could not be linked there and is to be copied: from, to.
+    pub to_copy: Vec<(PathBuf, PathBuf)>,
 }
 
 /// Writes the label sheet and hash list beside a packed transfer, and a folder for each medium when the
@@ -162,6 +185,7 @@ pub fn write_papers(folder: &Path, media: Option<&str>) -> Result<Papers> {
         page: parent.join(format!("{name}.PRINT-ME.html")),
         discs: Vec::new(),
         files: plan.iter().map(|disc| disc.files.clone()).collect(),
+        to_copy: Vec::new(),
     };
     let paper_file = |file: &String| -> Result<PaperFile> {
         let (bytes, sha256) = match header.file(file) {
@@ -196,7 +220,8 @@ pub fn write_papers(folder: &Path, media: Option<&str>) -> Result<Papers> {
     fs::write(&papers.page, print_me(&set)?).map_err(|e| Error::io("writing the page to print", e))?;
     if plan.len() > 1 {
         let into = parent.join(format!("{}.discs", set.folder));
-        papers.discs = lay_out(folder, &plan, &into)?.discs;
+        let laid = lay_out(folder, &plan, &into)?;
+        (papers.discs, papers.to_copy) = (laid.discs, laid.to_copy);
     }
     Ok(papers)
 }

@@ -55,8 +55,14 @@ pub async fn pack(context: &Context, arguments: &PackArgs) -> Result<()> {
     let mut value = progress::follow(&context.client()?, "/api/v1/transfers/pack", &mut body).await?;
     if !arguments.dry_run {
         let folder = Path::new(value["path"].as_str().unwrap_or_default());
-        let papers = medium::write_papers(folder, arguments.media.as_deref())?;
-        value["papers"] = serde_json::to_value(papers).map_err(|e| Error::internal("an answer", e))?;
+        // The transfer is whole without its papers: it must not look as if it were not.
+        match medium::write_papers(folder, arguments.media.as_deref()) {
+            Ok(papers) => {
+                value["papers"] =
+                    serde_json::to_value(papers).map_err(|e| Error::internal("an answer", e))?;
+            }
+            Err(error) => eprintln!("warning: no label sheet and no folders for media: {}", error.message()),
+        }
     }
     output::show(&value, context.json, |v| packed(v, arguments.dry_run));
     Ok(())
@@ -99,6 +105,10 @@ fn packed(v: &Value, dry_run: bool) -> String {
         text += &format!("  labels and hash list to print: {}\n", v["papers"]["page"].as_str().unwrap_or(""));
         for disc in v["papers"]["discs"].as_array().into_iter().flatten() {
             text += &format!("  for one medium: {}\n", disc.as_str().unwrap_or(""));
+        }
+        for copy in v["papers"]["to_copy"].as_array().into_iter().flatten() {
+            let part = |n: usize| copy[n].as_str().unwrap_or("").to_owned();
+            text += &format!("  copy {} to {}\n", part(0), part(1));
         }
     }
     text
