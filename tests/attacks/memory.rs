@@ -60,7 +60,10 @@ fn replays_do_nothing_and_rollbacks_leaps_and_two_faces_are_refused() {
 
 fn thaw(inside: &Inside) {
     let admin = &inside.site.admin;
-    inside.site.by(admin, &["stream", "thaw", "outside+inside", "a person asked the sender"]).ok();
+    inside
+        .site
+        .by(admin, &["stream", "thaw", "outside+inside", "--reason", "a person asked the sender"])
+        .ok();
 }
 
 #[test]

@@ -41,7 +41,8 @@ fn setting(name: &str, otherwise: u64) -> u64 {
 /// Names of the stored blobs, and which file on the disk each is now.
 fn stored(inside: &Inside) -> BTreeMap<PathBuf, u64> {
     let home = inside.site.home().join("blobs");
-    let inode = |path: PathBuf| Some((path.strip_prefix(&home).ok()?.to_owned(), path.metadata().ok()?.ino()));
+    let inode =
+        |path: PathBuf| Some((path.strip_prefix(&home).ok()?.to_owned(), path.metadata().ok()?.ino()));
     files_below(&home).into_iter().filter_map(inode).collect()
 }
 
@@ -116,7 +117,10 @@ fn a_reception_killed_at_random_points_ends_as_if_it_never_was() {
             let now = stored(&inside);
             // A blob that was stored again is another file under the same name.
             let again = before.iter().filter(|(name, inode)| now.get(*name) != Some(inode)).count();
-            assert!(again <= workers, "seed {seed}: {again} packs were done again after kill {killed_so_far}");
+            assert!(
+                again <= workers,
+                "seed {seed}: {again} packs were done again after kill {killed_so_far}"
+            );
             (most, kept) = (most.max(again), kept + before.len() - again);
             if done {
                 break;
