@@ -70,7 +70,10 @@ fn kill_during_receive(pair: &mut Pair, folder: &str, at: usize) {
 
 /// The root digest of a site that received the same transfer undisturbed.
 fn other_inside(pair: &Pair, folder: &str) -> String {
-    let site = Site::isolated("inside");
+    // With the key that the transfer was sealed to.
+    let mut site = Site::init(tempfile::tempdir().unwrap(), "inside", "isolated");
+    std::fs::copy(pair.inside.home().join("keys/site.age"), site.home().join("keys/site.age")).unwrap();
+    site.serve();
     site.trust(&pair.outside);
     let officer = site.person("olga", "officer");
     let id = site.by(&officer, &["receive", folder]).ok()["id"].to_string();
