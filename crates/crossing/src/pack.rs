@@ -253,11 +253,12 @@ impl Crossing {
             self.plan_git(&mut plan, project, &have).await?;
         }
         if !request.full {
-            let mut tx = self.db().read().await?;
-            plan.receipt = self.last_receipt(&mut tx, stream).await?;
             if assume {
                 self.assume_received(stream).await?;
             }
+            // Only now: a transaction that began before would not see what is assumed.
+            let mut tx = self.db().read().await?;
+            plan.receipt = self.last_receipt(&mut tx, stream).await?;
             for (sha256, size) in plan.blobs.clone() {
                 if tx.carry().holds(&sha256, stream).await? {
                     plan.blobs.remove(&sha256);
