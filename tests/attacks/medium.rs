@@ -97,16 +97,21 @@ fn flipped(bench: &Bench) -> Vec<PathBuf> {
     })
 }
 
+fn of_the_next(bench: &Bench, name: &str) -> Vec<PathBuf> {
+    let copy = |at: &Path| fs::copy(bench.next.join(name), at.join(name)).unwrap();
+    changed(bench, |at| assert!(copy(at) > 0))
+}
+
 fn mixed_volume(bench: &Bench) -> Vec<PathBuf> {
-    changed(bench, |at| drop(fs::copy(bench.next.join(V1), at.join(V1)).unwrap()))
+    of_the_next(bench, V1)
 }
 
 fn mixed_manifest(bench: &Bench) -> Vec<PathBuf> {
-    changed(bench, |at| drop(fs::copy(bench.next.join(MANIFEST), at.join(MANIFEST)).unwrap()))
+    of_the_next(bench, MANIFEST)
 }
 
 fn mixed_header(bench: &Bench) -> Vec<PathBuf> {
-    changed(bench, |at| drop(fs::copy(bench.next.join(HEADER), at.join(HEADER)).unwrap()))
+    of_the_next(bench, HEADER)
 }
 
 fn two_transfers(bench: &Bench) -> Vec<PathBuf> {

@@ -3,7 +3,6 @@
 
 use std::{
     fs,
-    io::Read as _,
     path::{Path, PathBuf},
 };
 
@@ -229,15 +228,6 @@ impl Forge {
         fs::write(self.folder.join(self.header.manifest_name()), bytes).unwrap();
     }
 
-    /// All packs, as they lie on the medium.
-    pub fn payload(&self) -> Vec<u8> {
-        let mut all = Vec::new();
-        for n in 1..=self.header.volumes() {
-            fs::File::open(self.folder.join(format!("v{n:06}.ctv"))).unwrap().read_to_end(&mut all).unwrap();
-        }
-        all
-    }
-
     /// One pack with these bytes inside (after `age -d`) instead of all that were there.
     pub fn one_pack(&mut self, packed: &[u8], raw: u64) {
         let sealed = age::seal(packed, &self.header.recipients).unwrap();
@@ -256,6 +246,9 @@ impl Forge {
 
     /// Lists what is in the folder and signs it all.
     pub fn sign(mut self) -> PathBuf {
+        // What finds damage is over other bytes now, and may be left out.
+        self.header.parity = None;
+        let _ = fs::remove_file(self.folder.join("checks.ctk"));
         let mut names = vec!["README.txt".to_owned(), self.header.manifest_name().to_owned()];
         names.extend((1..=self.header.volumes()).map(|n| format!("v{n:06}.ctv")));
         let entry = |name: String| {

@@ -36,7 +36,7 @@ pub const CASES: &[Case] = &[
     Case { name: "key compromise: a key that the root took away", code: "unknown-signer", make: revoked },
     Case { name: "stripped signer", code: "too-few-signatures", make: stripped },
     Case { name: "duplicate signer", code: "duplicate-signature", make: duplicate },
-    Case { name: "the root's key signs the transfer itself", code: "unknown-signer", make: root_signs },
+    Case { name: "the root's key signs the transfer itself", code: "too-few-signatures", make: root_signs },
     Case { name: "a root signed by its new keys only", code: "too-few-signatures", make: own_root },
     Case { name: "root rollback", code: "root-rollback", make: root_back },
     Case { name: "root fast-forward", code: "root-skipped", make: root_ahead },

@@ -13,8 +13,6 @@ use crate::{
 pub struct Inside {
     pub site: Site,
     pub officer: String,
-    /// Root documents and the like.
-    pub desk: tempfile::TempDir,
 }
 
 impl Inside {
@@ -33,7 +31,7 @@ impl Inside {
         let file = file.to_str().unwrap();
         site.by(&admin, &["key", "trust-root", "outside", file, "--fingerprint", &fingerprint]).ok();
         let officer = site.person("olga", "officer");
-        Self { site, officer, desk }
+        Self { site, officer }
     }
 
     /// Receives folders.

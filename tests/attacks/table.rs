@@ -136,14 +136,15 @@ fn the_program_refuses_each_of_them_with_exit_code_3_and_imports_nothing() {
     let bench = Bench::new();
     let inside = site::Inside::new();
     let mut wrong = Vec::new();
-    let before = inside.state();
+    let state = || (inside.state(), inside.site.blobs());
+    let before = state();
     for case in cases() {
         let output = inside.receive(&(case.make)(&bench));
         let (code, message) = (&output.json["error"]["code"], &output.json["error"]["message"]);
         if (output.code, code.as_str()) != (3, Some(case.code)) {
             wrong.push(format!("{}: {} {code} {message}, not {}", case.name, output.code, case.code));
         }
-        if inside.state() != before {
+        if state() != before {
             wrong.push(format!("{}: something was imported", case.name));
         }
     }

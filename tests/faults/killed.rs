@@ -46,8 +46,9 @@ fn stored(inside: &Inside) -> BTreeMap<PathBuf, u64> {
     files_below(&home).into_iter().filter_map(inode).collect()
 }
 
-/// What a reception leaves behind, without what the clock and the place say.
-fn outcome(inside: &Inside) -> (Vec<Value>, Vec<PathBuf>, Vec<PathBuf>, Value) {
+/// What a reception leaves behind, without what the clock and the place say: the transfer's row, the blobs, what
+/// is left in staging, and what is visible.
+fn outcome(inside: &Inside) -> (Vec<Value>, Vec<PathBuf>, Vec<PathBuf>, String) {
     let mut transfers = inside.site.transfers();
     for transfer in &mut transfers {
         for field in ["at", "folder", "approval"] {
@@ -55,7 +56,7 @@ fn outcome(inside: &Inside) -> (Vec<Value>, Vec<PathBuf>, Vec<PathBuf>, Value) {
         }
     }
     let staged = files_below(&inside.site.home().join("staging"));
-    (transfers, stored(inside).into_keys().collect(), staged, inside.site.repositories())
+    (transfers, stored(inside).into_keys().collect(), staged, inside.site.root("generic-local"))
 }
 
 /// Starts to receive, and kills the site at some point; whether the client had its answer before.
@@ -127,7 +128,11 @@ fn a_reception_killed_at_random_points_ends_as_if_it_never_was() {
             }
             before = now;
         }
-        assert_eq!(outcome(&inside), undisturbed, "seed {seed}, after {killed_so_far} kills");
+        let ended = outcome(&inside);
+        assert_eq!(ended.0, undisturbed.0, "seed {seed}, after {killed_so_far} kills");
+        assert_eq!(ended.1, undisturbed.1, "seed {seed}: the stored blobs");
+        assert_eq!(ended.2, undisturbed.2, "seed {seed}: nothing is left in staging");
+        assert_eq!(ended.3, undisturbed.3, "seed {seed}: nothing is visible yet");
     }
     println!("{kills} kills: at most {most} of {workers} packs were done again at once, {kept} were not");
     assert!(kept > 0, "nothing was ever kept: the kills came too early to prove anything");

@@ -16,6 +16,9 @@ use serde_json::json;
 
 use crate::{Crossing, log};
 
+/// In the ledger, behind a stream's name: what stands above no longer counts.
+const THAWED: &str = "thawed";
+
 impl Crossing {
     /// Believes transfers that are signed with `key` when they say that they come from `site`.
     ///
@@ -148,7 +151,7 @@ impl Crossing {
         self.db().read().await?.carry().frozen_streams().await
     }
 
-    /// Takes from a frozen stream again. What the ledger knows of it counts no more: the database is right.
+    /// Takes from a frozen stream again.
     ///
     /// # Errors
     /// `NotFound` when it is not frozen.
@@ -160,8 +163,9 @@ impl Crossing {
         }
         log(&mut tx, actor, "stream.thaw", &format!("stream:{stream}"), json!({ "reason": reason }), now)
             .await?;
-        self.append_to_ledger(&format!("! {stream}\n"))?;
-        tx.commit().await
+        tx.commit().await?;
+        // What a restored database has forgotten may come again: people have decided so.
+        self.write_in_ledger(&format!("{stream} {THAWED}\n"))
     }
 
     pub(crate) async fn freeze(&self, stream: &str, reason: &str) -> Result<()> {
@@ -182,17 +186,17 @@ impl Crossing {
 
     /// Adds a line to the ledger; durable when it returns.
     pub(crate) fn enter_in_ledger(&self, header: &Header, identity: &Sha256) -> Result<()> {
-        self.append_to_ledger(&format!("{} {} {} {identity}\n", header.stream, header.epoch, header.seq))
+        self.write_in_ledger(&format!("{} {} {} {identity}\n", header.stream, header.epoch, header.seq))
     }
 
-    fn append_to_ledger(&self, line: &str) -> Result<()> {
+    fn write_in_ledger(&self, line: &str) -> Result<()> {
         let at = |e| Error::io("writing the ledger of transfers", e);
         let mut file =
             OpenOptions::new().append(true).create(true).mode(0o600).open(&self.0.ledger).map_err(at)?;
         file.write_all(line.as_bytes()).and_then(|()| file.sync_all()).map_err(at)
     }
 
-    /// The last position of a stream that the ledger knows.
+    /// The last position of a stream that the ledger knows since people last thawed it.
     pub(crate) fn last_in_ledger(&self, stream: &str) -> Result<Option<(u32, u64)>> {
         let file = match std::fs::File::open(&self.0.ledger) {
             Ok(file) => file,
@@ -202,13 +206,14 @@ impl Crossing {
         let mut last = None;
         for line in BufReader::new(file).lines() {
             let line = line.map_err(|e| Error::io("reading the ledger of transfers", e))?;
-            if line.strip_prefix("! ") == Some(stream) {
-                last = None;
-                continue;
-            }
             let mut words = line.split(' ');
             if words.next() == Some(stream) {
-                let epoch = words.next().and_then(|w| w.parse().ok());
+                let word = words.next();
+                if word == Some(THAWED) {
+                    last = None;
+                    continue;
+                }
+                let epoch = word.and_then(|w| w.parse().ok());
                 let position = epoch.zip(words.next().and_then(|w| w.parse().ok()));
                 last = last.max(position);
             }

@@ -3,7 +3,7 @@
 //! What is compressed already is stored as zstd *raw blocks* (RFC 8878 section 3.1.1.2), at the speed of
 //! copying: stock `zstd -d` reads the whole pack and there is no frame format of our own.
 
-use std::io::Read as _;
+use std::{cell::RefCell, io::Read as _};
 
 use cofferdam_trust::age::{self, Entropy, Recipient, SealWriter, Sealer, SealingKey};
 
@@ -16,14 +16,19 @@ const BLOCK: usize = 128 << 10;
 /// Windows that a reader allows, as a power of two: what a frame of 4 MiB needs.
 const WINDOW_LOG: u32 = 23;
 
+thread_local! {
+    /// A pack between zstd and age. One for each thread: fresh memory costs more than the cipher.
+    static PACKED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// Compresses `raw`, whose blobs end at `ends`. The same input gives the same bytes.
-pub fn compress(raw: &[u8], ends: &[usize]) -> std::io::Result<Vec<u8>> {
-    let mut out = Vec::with_capacity(raw.len() / 2 + 1024);
+fn compress_into(raw: &[u8], ends: &[usize], out: &mut Vec<u8>) -> std::io::Result<()> {
+    out.reserve(raw.len() + 1024);
     let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
     let (mut from, mut at) = (0, 0);
     if raw.is_empty() {
         // Stock `zstd -d` takes no input for an error.
-        store(raw, &mut out);
+        store(raw, out);
     }
     // Neighbours that compress share a frame: small files gain from each other.
     let mut flush = |from: usize, to: usize, out: &mut Vec<u8>| -> std::io::Result<()> {
@@ -41,15 +46,14 @@ pub fn compress(raw: &[u8], ends: &[usize]) -> std::io::Result<Vec<u8>> {
         while at < end {
             let to = end.min(at + MAX_FRAME_BYTES);
             if is_dense(&raw[at..to])? {
-                flush(from, at, &mut out)?;
-                store(&raw[at..to], &mut out);
+                flush(from, at, out)?;
+                store(&raw[at..to], out);
                 from = to;
             }
             at = to;
         }
     }
-    flush(from, at, &mut out)?;
-    Ok(out)
+    flush(from, at, out)
 }
 
 /// A sample tells: most packages are compressed already, and a whole pass over them gains nothing.
@@ -104,15 +108,22 @@ pub fn seal(
     sealer: &Sealer,
     entropy: &mut dyn Entropy,
 ) -> std::io::Result<Vec<u8>> {
-    let (packed, mut out) = (compress(raw, ends)?, Vec::new());
-    sealer.seal_into_with(&packed, &mut out, entropy).map_err(std::io::Error::other)?;
-    Ok(out)
+    PACKED.with_borrow_mut(|packed| {
+        packed.clear();
+        compress_into(raw, ends, packed)?;
+        let mut out = Vec::new();
+        sealer.seal_into_with(packed, &mut out, entropy).map_err(std::io::Error::other)?;
+        Ok(out)
+    })
 }
 
 /// Opens and unpacks.
 pub fn open(sealed: &[u8], raw: usize, key: &SealingKey) -> Result<Vec<u8>, String> {
-    let packed = age::open(sealed, key).map_err(|e| e.message().to_owned())?;
-    decompress(&packed, raw).map_err(str::to_owned)
+    PACKED.with_borrow_mut(|packed| {
+        packed.clear();
+        age::open_into(sealed, key, packed).map_err(|e| e.message().to_owned())?;
+        decompress(packed, raw).map_err(str::to_owned)
+    })
 }
 
 /// A writer of the manifest's lines: zstd, then age.
@@ -145,6 +156,11 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
+
+    fn compress(raw: &[u8], ends: &[usize]) -> std::io::Result<Vec<u8>> {
+        let mut out = Vec::new();
+        compress_into(raw, ends, &mut out).map(|()| out)
+    }
 
     fn noise(len: usize) -> Vec<u8> {
         let mut x = 0x2545_F491_4F6C_DD1Du64;

@@ -180,7 +180,7 @@ impl Receipt {
     /// Reads a receipt that one of `keys` signed.
     ///
     /// # Errors
-    /// `VerificationFailed`, `Invalid` (`bad-statement`).
+    /// `VerificationFailed`: no key of them signed it, or it is something else (`bad-statement`).
     pub fn read(envelope: &Envelope, keys: &[VerifyingKey]) -> Result<Self> {
         read(RECEIPT, envelope, keys, |receipt: &Self| Some(&receipt.transfer))
     }
@@ -247,7 +247,7 @@ impl RepairRequest {
     /// Reads a request that one of `keys` signed.
     ///
     /// # Errors
-    /// `VerificationFailed`, `Invalid` (`bad-statement`).
+    /// `VerificationFailed`: no key of them signed it, or it is something else (`bad-statement`).
     pub fn read(envelope: &Envelope, keys: &[VerifyingKey]) -> Result<Self> {
         read(REPAIR_REQUEST, envelope, keys, |request: &Self| Some(&request.transfer))
     }
@@ -268,7 +268,7 @@ impl Wants {
     /// Reads wants that one of `keys` signed.
     ///
     /// # Errors
-    /// `VerificationFailed`, `Invalid` (`bad-statement`).
+    /// `VerificationFailed`: no key of them signed it, or it is something else (`bad-statement`).
     pub fn read(envelope: &Envelope, keys: &[VerifyingKey]) -> Result<Self> {
         read(WANTS, envelope, keys, |_: &Self| None)
     }
@@ -287,7 +287,11 @@ fn read<T: DeserializeOwned>(
     about: impl Fn(&T) -> Option<&About>,
 ) -> Result<T> {
     let bad = |text: &str| Error::new(ErrorKind::VerificationFailed, "bad-statement", text.to_owned());
-    let verified = verify_statement(envelope, kind, keys, 1)?;
+    let verified = verify_statement(envelope, kind, keys, 1).map_err(|e| match e.kind() {
+        // What came back was not typed by a person: malformed is as bad as not signed.
+        ErrorKind::Invalid | ErrorKind::TooLarge => Error::verification(e.code(), e.message()),
+        _ => e,
+    })?;
     let subject = verified.statement.subject.first().and_then(Subject::sha256_digest);
     let value: T = serde_json::from_value(verified.statement.predicate)
         .map_err(|_| bad("the signed text is not what its type says"))?;
