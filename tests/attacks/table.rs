@@ -108,7 +108,7 @@ fn copy_of(case: &Case) -> Case {
 fn every_attack_on_the_medium_is_refused_by_its_own_code() {
     let bench = Bench::new();
     for good in [&bench.plain, &bench.next, &bench.flat] {
-        admit(&[good.clone()]).unwrap_or_else(|e| panic!("the good transfer is refused: {e:?}"));
+        admit(std::slice::from_ref(good)).unwrap_or_else(|e| panic!("the good transfer is refused: {e:?}"));
     }
     let (mut wrong, mut codes, mut reasons) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
     for case in cases() {
