@@ -101,6 +101,22 @@ fn only_what_a_receipt_proves_is_left_out_of_the_next_transfer() {
 }
 
 #[test]
+fn a_transfer_that_is_lost_for_good_is_passed_by_with_a_full_one_and_a_reason() {
+    let pair = Pair::new("");
+    put(&pair, "maps/a.bin", &bytes(1, 25_000));
+    pair.record("one", &["/r/generic/maps/a.bin"]);
+    let lost = pair.pack("one", &[])["path"].as_str().unwrap().to_owned();
+    let full = pair.pack("one", &["--full"])["path"].as_str().unwrap().to_owned();
+    let message = pair.receive(&full).fails(1, "gap");
+    assert!(message.contains("1 to 1"), "{message}");
+    let arguments = ["receive", &full, "--accept-gap", "the courier lost the first disc"];
+    let id = pair.inside.by(&pair.officers.1, &arguments).ok()["id"].to_string();
+    pair.approve_and_publish(&id);
+    assert_eq!(pair.inside.get("/r/generic/maps/a.bin").body, bytes(1, 25_000));
+    pair.receive(&lost).fails(3, "rollback");
+}
+
+#[test]
 fn an_audit_export_shows_every_change() {
     let site = Site::isolated("inside");
     site.person("dev", "developer");

@@ -97,6 +97,9 @@ pub enum Command {
         /// Take a transfer that is no longer fresh, for this reason.
         #[arg(long, value_name = "REASON")]
         accept_expired: Option<String>,
+        /// Take a full transfer although earlier ones have not arrived, for this reason; those cannot follow.
+        #[arg(long, value_name = "REASON")]
+        accept_gap: Option<String>,
         /// Mend what is damaged or missing from the transfer's own parity; without it, damage refuses it.
         #[arg(long)]
         repair: bool,

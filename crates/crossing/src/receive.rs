@@ -66,6 +66,9 @@ pub struct ReceiveRequest {
     pub folders: Vec<PathBuf>,
     /// Why a transfer that is no longer fresh is taken all the same.
     pub accept_expired: Option<String>,
+    /// Why a transfer that builds on nothing is taken although earlier ones have not arrived: those can never be
+    /// taken after it.
+    pub accept_gap: Option<String>,
     /// Mend what is damaged or missing from parity; without it, damage refuses the transfer.
     pub repair: bool,
 }
@@ -140,7 +143,7 @@ impl Crossing {
             blocking(move || Ok(Survey::open(&borrowed(&folders), &trust).map(|s| (s, folders))?)).await;
         let survey;
         (survey, folders) = header?;
-        if let Some(again) = self.check_sequence(&survey).await? {
+        if let Some(again) = self.check_sequence(&survey, request.accept_gap.is_some()).await? {
             return self.received_before(again).await;
         }
         self.check_time(&survey, &request).await?;
@@ -189,7 +192,7 @@ impl Crossing {
     }
 
     /// The number of the same transfer, if it was received before; an error when its position is wrong.
-    async fn check_sequence(&self, survey: &Survey) -> Result<Option<TransferId>> {
+    async fn check_sequence(&self, survey: &Survey, leap: bool) -> Result<Option<TransferId>> {
         let header = &survey.header;
         let mut tx = self.db().read().await?;
         if let Some(reason) = tx.carry().frozen(&header.stream).await? {
@@ -237,8 +240,9 @@ impl Crossing {
             Sequence::AlreadyImported => {
                 Ok(rows.iter().find(|row| row.header_sha256 == survey.header_sha256).map(|row| row.id))
             }
-            // A transfer that builds on nothing needs none of those before it.
-            Sequence::Gap { .. } if header.base.is_none() => Ok(None),
+            // A transfer that builds on nothing needs none of those before it. A person has to say so: one that is
+            // far ahead would shut out all honest ones.
+            Sequence::Gap { .. } if leap && header.base.is_none() => Ok(None),
             Sequence::Gap { missing } => Err(Error::conflict(
                 "gap",
                 format!(
@@ -248,7 +252,8 @@ impl Crossing {
                 ),
             )
             .hint(
-                "receive the missing ones first, or have a full transfer packed with `cofferdam pack --full`",
+                "receive the missing ones first; or have a full one packed (`cofferdam pack --full`) and take it with \
+                 `cofferdam receive --accept-gap REASON`",
             )),
             Sequence::Equivocation => {
                 self.freeze(
@@ -617,6 +622,7 @@ impl Crossing {
             "blobs": row.blobs, "bytes": row.bytes, "items": items.len(), "refused": refused,
             "mended": reception.mended, "folders": reception.request.folders, "door": contents.door,
             "acceptedExpired": reception.request.accept_expired,
+            "acceptedGap": reception.request.accept_gap,
         });
         log(&mut tx, by.1, "transfer.receive", &subject, detail, now).await?;
         let approval = if sound {

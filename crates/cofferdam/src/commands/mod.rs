@@ -90,8 +90,9 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
         Command::Verify { folders, keys, threshold, destination } => {
             medium::verify(context, &folders, &keys, threshold, destination.as_deref()).map(done)
         }
-        Command::Receive { folders, accept_expired, repair } => {
-            transfers::receive(context, &folders, accept_expired.as_deref(), repair).await
+        Command::Receive { folders, accept_expired, accept_gap, repair } => {
+            let more = serde_json::json!({ "accept_expired": accept_expired, "accept_gap": accept_gap, "repair": repair });
+            transfers::receive(context, &folders, more).await
         }
         Command::Repair(arguments) => carry::repair(context, &arguments).await.map(done),
         Command::Receipt { action } => carry::receipt(context, action).await.map(done),

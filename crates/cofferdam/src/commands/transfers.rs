@@ -115,16 +115,12 @@ fn packed(v: &Value, dry_run: bool) -> String {
 }
 
 /// `cofferdam receive`.
-pub async fn receive(
-    context: &Context,
-    folders: &[PathBuf],
-    accept_expired: Option<&str>,
-    repair: bool,
-) -> Result<ExitCode> {
+pub async fn receive(context: &Context, folders: &[PathBuf], more: Value) -> Result<ExitCode> {
     let absolute =
         |folder: &PathBuf| std::path::absolute(folder).map_err(|e| Error::io("finding the transfer", e));
     let folders = folders.iter().map(absolute).collect::<Result<Vec<_>>>()?;
-    let mut body = json!({ "folders": folders, "accept_expired": accept_expired, "repair": repair });
+    let mut body = more;
+    body["folders"] = json!(folders);
     let value = progress::follow(&context.client()?, "/api/v1/transfers/receive", &mut body).await?;
     let sound = value["sound"] == true;
     output::show(&value, context.json, received);

@@ -178,6 +178,7 @@ struct Receive {
     #[serde(default)]
     folders: Vec<PathBuf>,
     accept_expired: Option<String>,
+    accept_gap: Option<String>,
     #[serde(default)]
     repair: bool,
     /// The name under which `/api/v1/operations` tells how far it has come.
@@ -193,7 +194,12 @@ async fn receive(
     let (id, actor) = person(&principal)?;
     let meter = site.crossing.board().meter(body.operation.as_deref());
     let folders = body.path.into_iter().chain(body.folders).collect();
-    let request = ReceiveRequest { folders, accept_expired: body.accept_expired, repair: body.repair };
+    let request = ReceiveRequest {
+        folders,
+        accept_expired: body.accept_expired,
+        accept_gap: body.accept_gap,
+        repair: body.repair,
+    };
     let received = site.crossing.receive(request, (id, &actor), Arc::new(meter.clone())).await;
     meter.end();
     value(&received?)
