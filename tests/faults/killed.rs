@@ -20,7 +20,7 @@ use crate::{
 const PACKS: usize = 40;
 const BLOB: usize = (4 << 20) + 9;
 /// Kills in a normal run; `COFFERDAM_KILLS` asks for more, `COFFERDAM_SEED` for others.
-const KILLS: u64 = 20;
+const KILLS: u64 = 12;
 
 /// Numbers that look random and are the same every time.
 struct Dice(u64);
@@ -81,6 +81,8 @@ fn killed(inside: &mut Inside, folder: &Path, dice: &mut Dice) -> bool {
         done = client.try_wait().unwrap().is_some();
     }
     inside.site.kill();
+    // It may still wait to be accepted by a site that is no more.
+    let _ = client.kill();
     client.wait().unwrap();
     inside.site.serve();
     done

@@ -64,6 +64,8 @@ fn kill_during_receive(pair: &mut Pair, folder: &str, at: usize) {
         std::thread::yield_now();
     }
     pair.inside.kill();
+    // It may still wait to be accepted by a site that is no more.
+    let _ = client.kill();
     client.wait().unwrap();
     pair.inside.serve();
 }
