@@ -1,15 +1,20 @@
 //! Volumes: the payload cut at any byte, written and hashed as it comes; and read again across cuts.
 
 use std::{
+    collections::VecDeque,
     fs::File,
     io::{self, BufWriter},
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
+    thread::JoinHandle,
 };
 
 use cofferdam_types::{Error, Result, Sha256Hasher};
 
 use crate::{header::FileEntry, name};
+
+/// Volumes that become durable at once, at most.
+const MAX_SYNCS: usize = 4;
 
 /// A file of a transfer that is hashed while it is written.
 pub struct HashFile {
@@ -28,9 +33,42 @@ impl HashFile {
 
     /// Flushes, makes durable, and tells what the header says of it.
     pub fn close(self) -> Result<FileEntry> {
+        let (entry, file) = self.flushed()?;
+        file.sync_data().map_err(|e| failed(&entry.name, e))?;
+        Ok(entry)
+    }
+
+    /// Flushes; the caller makes it durable.
+    fn flushed(self) -> Result<(FileEntry, File)> {
         let file = self.file.into_inner().map_err(|e| failed(&self.name, e.into_error()))?;
-        file.sync_data().map_err(|e| failed(&self.name, e))?;
-        Ok(FileEntry { name: self.name, size: self.size, sha256: self.hasher.finish() })
+        Ok((FileEntry { name: self.name, size: self.size, sha256: self.hasher.finish() }, file))
+    }
+}
+
+/// Files that become durable while others are written.
+#[derive(Default)]
+pub struct Syncs(VecDeque<JoinHandle<Result<()>>>);
+
+impl Syncs {
+    fn add(&mut self, name: String, file: File) -> Result<()> {
+        if self.0.len() >= MAX_SYNCS {
+            self.one()?;
+        }
+        self.0.push_back(std::thread::spawn(move || file.sync_data().map_err(|e| failed(&name, e))));
+        Ok(())
+    }
+
+    fn one(&mut self) -> Result<()> {
+        let Some(sync) = self.0.pop_front() else { return Ok(()) };
+        sync.join().map_err(|_| Error::internal("syncing a volume", "its thread panicked"))?
+    }
+
+    /// Waits until all of them are durable.
+    pub fn wait(mut self) -> Result<()> {
+        while !self.0.is_empty() {
+            self.one()?;
+        }
+        Ok(())
     }
 }
 
@@ -58,12 +96,21 @@ pub struct Cutter {
     name: fn(u32) -> String,
     open: Option<HashFile>,
     done: Vec<FileEntry>,
+    syncs: Syncs,
     size: u64,
 }
 
 impl Cutter {
     pub fn new(folder: &Path, each: u64, name: fn(u32) -> String) -> Self {
-        Self { folder: folder.to_owned(), each, name, open: None, done: Vec::new(), size: 0 }
+        Self {
+            folder: folder.to_owned(),
+            each,
+            name,
+            open: None,
+            done: Vec::new(),
+            syncs: Syncs::default(),
+            size: 0,
+        }
     }
 
     /// Bytes so far.
@@ -71,11 +118,19 @@ impl Cutter {
         self.size
     }
 
-    pub fn finish(mut self) -> Result<Vec<FileEntry>> {
+    /// What the header says of the volumes; they are durable when the second part has been waited for.
+    pub fn finish(mut self) -> Result<(Vec<FileEntry>, Syncs)> {
+        self.close()?;
+        Ok((self.done, self.syncs))
+    }
+
+    fn close(&mut self) -> Result<()> {
         if let Some(open) = self.open.take() {
-            self.done.push(open.close()?);
+            let (entry, file) = open.flushed()?;
+            self.syncs.add(entry.name.clone(), file)?;
+            self.done.push(entry);
         }
-        Ok(self.done)
+        Ok(())
     }
 }
 
@@ -86,9 +141,7 @@ impl io::Write for Cutter {
         }
         let at = self.size % self.each;
         if at == 0 {
-            if let Some(full) = self.open.take() {
-                self.done.push(full.close().map_err(io::Error::other)?);
-            }
+            self.close().map_err(io::Error::other)?;
             let number = u32::try_from(self.size / self.each + 1).map_err(io::Error::other)?;
             let name = (self.name)(number);
             self.open = Some(HashFile::create(&self.folder, &name).map_err(io::Error::other)?);
@@ -179,7 +232,8 @@ mod tests {
         for piece in bytes.chunks(10_007) {
             cutter.write_all(piece).unwrap();
         }
-        let files = cutter.finish().unwrap();
+        let (files, syncs) = cutter.finish().unwrap();
+        syncs.wait().unwrap();
         assert_eq!(files.len(), bytes.len().div_ceil(65_537));
         assert_eq!(files.iter().map(|f| f.size).sum::<u64>(), bytes.len() as u64);
         let parts = Parts::written(home.path(), 65_537, name::volume, files.len() as u32).unwrap();

@@ -28,7 +28,7 @@ use crate::{
     parity,
     press::{EntropyByFile, Press, Pressed, Raw, system_entropy},
     readme,
-    volume::{Cutter, HashFile, failed},
+    volume::{Cutter, HashFile, Syncs, failed},
 };
 
 /// What the caller decides about a transfer.
@@ -153,7 +153,9 @@ impl Packing {
         while let Some(pressed) = self.press.take()? {
             self.append(&pressed)?;
         }
-        Ok(Packed { size: self.cutter.size(), places: self.places, volumes: self.cutter.finish()? })
+        let size = self.cutter.size();
+        let (volumes, syncs) = self.cutter.finish()?;
+        Ok(Packed { size, places: self.places, volumes, syncs })
     }
 }
 
@@ -163,6 +165,7 @@ struct Packed {
     /// Length on the medium and unpacked, of each pack.
     places: Vec<(u64, u64)>,
     volumes: Vec<FileEntry>,
+    syncs: Syncs,
 }
 
 /// A blob's bytes, hashed and counted while they are read.
@@ -243,6 +246,8 @@ pub struct Writer {
     recipes: BTreeMap<Sha256, RecipeLine>,
     roots: Vec<(u32, Vec<u8>)>,
     parity_permille: u32,
+    /// Volumes on their way to the disk.
+    syncs: Syncs,
     spoiled: bool,
     // Held so that nobody takes the hidden folder for one left by a crash.
     _lock: File,
@@ -329,6 +334,7 @@ impl Writer {
             recipes: BTreeMap::new(),
             roots: draft.roots,
             parity_permille,
+            syncs: Syncs::default(),
             spoiled: false,
             _lock: lock,
         })
@@ -436,6 +442,8 @@ impl Writer {
             parity::write(&self.folder, &self.header, &manifest, self.parity_permille, progress)?;
         self.header.parity = geometry;
         let roots = self.write_roots()?;
+        // Parity was computed meanwhile; nothing is signed before its bytes are on the disk.
+        std::mem::take(&mut self.syncs).wait()?;
         let readme = write_file(&self.folder, name::README, readme::text(self.header.suite).as_bytes())?;
         self.header.files = [vec![readme], roots, vec![manifest], volumes, spare].concat();
         let summary = self.seal(keys)?;
@@ -458,7 +466,8 @@ impl Writer {
         let none = Body::Inspectable(Names::new(crate::door::Profile::default()));
         match std::mem::replace(&mut self.body, none) {
             Body::Sealed(packing) => {
-                let Packed { size, places, volumes } = packing.finish()?;
+                let Packed { size, places, volumes, syncs } = packing.finish()?;
+                self.syncs = syncs;
                 self.header.payload.size = size;
                 self.header.payload.packs = places.len() as u64;
                 self.write_packs(&carried, &places)?;

@@ -31,6 +31,9 @@ const BENCHES: &[Bench] = &[
     ("sandbox", sandbox::run),
     ("start", start::run),
     ("transfer", transfer::run),
+    ("transfer-delta", transfer::delta),
+    ("transfer-memory", transfer::peaks),
+    ("transfer-speed", transfer::pipeline),
     ("try", whole::run),
 ];
 

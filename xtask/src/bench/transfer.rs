@@ -109,7 +109,8 @@ fn make_set(into: &Path) -> Outcome<u64> {
     Ok(total)
 }
 
-fn pipeline() -> Outcome {
+/// Packing and receiving, and the decision about a header.
+pub(super) fn pipeline() -> Outcome {
     let program = example("cofferdam-transfer", "measure_transfer")?;
     let work = scratch("pipeline")?;
     let set = work.join("set");
@@ -185,7 +186,8 @@ fn package(path: &Path) -> String {
     version.map_or(name.clone(), |(i, _)| name[..i].to_owned())
 }
 
-fn delta() -> Outcome {
+/// What each level of deltas carries.
+pub(super) fn delta() -> Outcome {
     let program = example("cofferdam-delta", "measure_delta")?;
     let set = match std::env::var_os("COFFERDAM_BENCH_DELTA") {
         Some(folder) => PathBuf::from(folder),
@@ -245,7 +247,8 @@ fn grown(script: &str, set: &Path, work: &Path) -> Outcome<f64> {
     Ok(size("2") - size("1"))
 }
 
-fn peaks() -> Outcome {
+/// Peaks of memory.
+pub(super) fn peaks() -> Outcome {
     let program = example("cofferdam-transfer", "measure_transfer")?;
     for (what, args) in
         [("1,000,000 blobs", ["many", "1000000"]), ("20 GB of one sparse blob", ["sparse", "20000000000"])]
