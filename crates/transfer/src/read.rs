@@ -336,11 +336,13 @@ impl Contents {
     fn read_group<S: Sink>(&self, payload: &Payload, group: &Group, sink: &S) -> Result<(), S::Error> {
         let blobs = self.blobs_of(group);
         if self.survey.header.suite == Suite::Inspectable {
+            // A flat file is a group of its own; one that a station changed or removed is not done, so that the
+            // right file is read when somebody brings it.
             for (entry, name) in blobs.iter().zip(&self.index.names[group.blobs.0..group.blobs.1]) {
-                if self.door.iter().all(|finding| finding.name != *name) {
-                    let mut file = self.survey.medium.flat(name)?.take(entry.size);
-                    sink.blob(entry, &mut file)?;
+                if self.door.iter().any(|finding| finding.name == *name) {
+                    return Ok(());
                 }
+                sink.blob(entry, &mut self.survey.medium.flat(name)?.take(entry.size))?;
             }
         } else if let (&[entry], true) = (&blobs, group.packs > 1) {
             let mut chain = Chain::new(self, payload, group);
