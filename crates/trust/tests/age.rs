@@ -1,12 +1,11 @@
 //! The stock `age` program opens what we seal, and we open what it seals.
 
 use std::{
-    io::Write as _,
     path::Path,
     process::{Command, Stdio},
 };
 
-use cofferdam_trust::age::{OpenReader, Sealer, SealingKey, open, open_into, seal};
+use cofferdam_trust::age::{Sealer, SealingKey, open, seal};
 
 fn run(program: &str, args: &[&str], dir: &Path) -> Option<bool> {
     let mut command = Command::new(program);
@@ -72,43 +71,4 @@ fn age_opens_what_we_seal_and_we_open_what_it_seals() {
     std::fs::write(dir.join("cut.age"), &sealed).unwrap();
     assert_eq!(decrypt("cut.age", "ours.key", dir), None);
     assert_eq!(open(&sealed, &ours).unwrap_err().code(), "age-damaged");
-}
-
-/// `cargo test --release -p cofferdam-trust --test age -- --ignored --nocapture`
-#[test]
-#[ignore = "a measurement"]
-fn how_fast_a_pack_is_sealed_and_opened() {
-    let key = SealingKey::generate().unwrap();
-    let sealer = Sealer::new(&[key.recipient()]).unwrap();
-    let plain = plain(64 << 20);
-    let sealed = sealer.seal(&plain).unwrap();
-    let mut reused = Vec::with_capacity(sealed.len());
-    let measure = |what: &str, run: &mut dyn FnMut()| {
-        let best = (0..9).map(|_| {
-            let started = std::time::Instant::now();
-            run();
-            started.elapsed()
-        });
-        let seconds = best.min().unwrap().as_secs_f64();
-        println!("64 MiB, one thread, best of 9: {what}: {:.0} MB/s", plain.len() as f64 / seconds / 1e6);
-    };
-    measure("seal", &mut || drop(sealer.seal(&plain).unwrap()));
-    measure("seal_into, memory used before", &mut || {
-        reused.clear();
-        sealer.seal_into(&plain, &mut reused).unwrap();
-    });
-    measure("SealWriter", &mut || {
-        let mut writer = sealer.writer(std::io::sink()).unwrap();
-        writer.write_all(&plain).unwrap();
-        writer.finish().unwrap();
-    });
-    measure("open", &mut || drop(open(&sealed, &key).unwrap()));
-    measure("open_into, memory used before", &mut || {
-        reused.clear();
-        open_into(&sealed, &key, &mut reused).unwrap();
-    });
-    measure("OpenReader", &mut || {
-        let mut reader = OpenReader::new(sealed.as_slice(), &key).unwrap();
-        assert_eq!(std::io::copy(&mut reader, &mut std::io::sink()).unwrap(), plain.len() as u64);
-    });
 }
