@@ -67,31 +67,30 @@ impl Crossing {
     /// Plans a recipe for every new file that has an adjacent one over there; each was carried out and compared.
     pub(crate) async fn plan_deltas(
         &self,
-        deltas: &mut Vec<Delta>,
         releases: &[(RepositoryRow, Draft)],
         new: &BTreeMap<Sha256, u64>,
         stream: &str,
         level: DeltaLevel,
         meter: &Meter,
-    ) -> Result<()> {
-        let pairs = self.pairs(releases, new, stream).await?;
-        let total = pairs.len() as u64;
+    ) -> Result<Vec<Delta>> {
         let level = match level {
-            DeltaLevel::None => return Ok(()),
+            DeltaLevel::None => return Ok(Vec::new()),
             DeltaLevel::Copy => Level::Copy,
             DeltaLevel::Prefix => Level::Prefix,
             DeltaLevel::Deflate => Level::Deflate,
         };
+        let pairs = self.pairs(releases, new, stream).await?;
+        let total = pairs.len() as u64;
         let threads = std::thread::available_parallelism().map_or(2, usize::from).min(4);
         let mut made =
             futures::stream::iter(pairs.into_iter().map(|pair| self.make(pair, level))).buffered(threads);
-        let mut done = 0;
+        let (mut deltas, mut done) = (Vec::new(), 0);
         while let Some(delta) = made.try_next().await? {
             deltas.extend(delta);
             done += 1;
-            meter.at("comparing releases", done, total, 0);
+            meter.at("comparing releases (items)", done, total, 0);
         }
-        Ok(())
+        Ok(deltas)
     }
 
     async fn pairs(
@@ -111,9 +110,8 @@ impl Crossing {
                 continue;
             }
             let held = tx.carry().held_releases(stream, &row.name, &draft.package).await?;
-            let claims = held
-                .into_iter()
-                .filter_map(|(_, v)| serde_json::from_value::<Draft>(v["draft"].clone()).ok());
+            let claims =
+                held.into_iter().filter_map(|v| serde_json::from_value::<Draft>(v["draft"].clone()).ok());
             // What travels whole itself is no base, though the receiver may hold it.
             let usable = |f: &cofferdam_format_kit::DraftFile| {
                 fits(f.digests.size) && !new.contains_key(&f.digests.sha256)

@@ -42,7 +42,8 @@ impl Crossing {
             return Err(Error::invalid("medium-state", format!("a medium cannot be `{}`", change.state))
                 .hint(format!("states are {}", MEDIUM_STATES.join(", "))));
         }
-        let before = self.media().await?.into_iter().find(|m| m.serial == serial);
+        let mut tx = self.db().write().await?;
+        let before = tx.carry().medium(&serial).await?;
         if before.as_ref().is_some_and(|m| m.state == "destroyed") {
             return Err(Error::conflict("medium-destroyed", format!("the medium {serial} was destroyed"))
                 .hint("a new medium needs a serial number of its own"));
@@ -51,7 +52,9 @@ impl Crossing {
             Error::not_found(format!("the medium {serial} is not in the register"))
                 .hint("say which transfer is on it")
         })?;
-        self.transfer(transfer).await?;
+        if tx.crossing().transfer(transfer).await?.is_none() {
+            return Err(Error::not_found(format!("there is no transfer {transfer} at this site")));
+        }
         let old = |part: fn(&MediumRow) -> String| before.as_ref().map(part).unwrap_or_default();
         let now = self.clock().now();
         let row = MediumRow {
@@ -64,7 +67,6 @@ impl Crossing {
             actor: actor.into(),
             serial,
         };
-        let mut tx = self.db().write().await?;
         tx.carry().put_medium(&row).await?;
         let detail = json!({
             "transfer": transfer, "holder": row.holder, "state": row.state, "files": row.files.lines().count(),

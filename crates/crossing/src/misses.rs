@@ -8,13 +8,15 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use cofferdam_store::WantRow;
+use cofferdam_store::NewWant;
 use cofferdam_types::Result;
 
 use crate::Crossing;
 
 /// Names counted at once; past it, a new name is not noted: nobody reads so long a list.
 const MOST: usize = 10_000;
+/// Bytes of a package's name, at most.
+const MAX_NAME: usize = 300;
 
 /// Counts since the site started.
 #[derive(Clone, Debug, Default)]
@@ -43,26 +45,19 @@ impl Crossing {
     /// # Errors
     /// `Internal` when the database fails.
     pub async fn missed(&self, format: &str, package: &str) -> Result<()> {
+        // Before it is counted: the map of counts holds nothing that is no name.
+        if package.is_empty() || package.len() > MAX_NAME {
+            return Ok(());
+        }
         let asked = self.2.count(format, package);
-        if asked == 0 || package.is_empty() || package.len() > 300 {
+        if asked == 0 {
             return Ok(());
         }
         let now = self.clock().now();
-        let row = WantRow {
-            id: 0,
-            site: self.0.site.to_string(),
-            format: format.into(),
-            package: package.into(),
-            version: String::new(),
-            asked,
-            note: String::new(),
-            actor: "clients".into(),
-            state: "open".into(),
-            first: now,
-            last: now,
-        };
+        let site = self.0.site.as_str();
+        let want = NewWant { site, format, package, version: "", asked, note: "", actor: "clients" };
         let mut tx = self.db().write().await?;
-        tx.carry().want(&row, now).await?;
+        tx.carry().want(want, now).await?;
         tx.commit().await
     }
 }

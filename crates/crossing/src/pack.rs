@@ -138,9 +138,10 @@ impl Crossing {
         let stream = stream_name(&self.0.site, &destinations)?;
         let (door, suite) = self.door(&request, &destinations).await?;
         let mut plan = self.plan(&request, &stream, actor).await?;
-        if suite == "sealed-1" && request.delta != DeltaLevel::None {
-            self.plan_deltas(&mut plan.deltas, &plan.releases, &plan.blobs, &stream, request.delta, meter)
-                .await?;
+        // A full transfer builds on nothing, recipes included.
+        if suite == "sealed-1" && !request.full {
+            plan.deltas =
+                self.plan_deltas(&plan.releases, &plan.blobs, &stream, request.delta, meter).await?;
             for delta in &plan.deltas {
                 plan.blobs.remove(&delta.line.sha256);
                 plan.held.insert(delta.line.base, delta.base_size);
@@ -258,13 +259,12 @@ impl Crossing {
                 self.assume_received(stream, actor).await?;
             }
             let mut tx = self.db().read().await?;
-            plan.receipt = self.last_receipt(&mut tx, stream).await?;
-            for (sha256, size) in plan.blobs.clone() {
-                if tx.carry().holds(&sha256, stream).await? {
-                    plan.blobs.remove(&sha256);
-                    plan.held.insert(sha256, size);
-                }
-            }
+            let receipt = tx.carry().last_receipt(stream).await?;
+            plan.receipt = receipt.map(|text| Sha256::of(text.as_bytes()));
+            let held: BTreeSet<Sha256> =
+                tx.carry().held("sent", stream).await?.into_iter().map(|(sha256, _)| sha256).collect();
+            let (here, new) = plan.blobs.into_iter().partition(|(sha256, _)| held.contains(sha256));
+            (plan.held, plan.blobs) = (here, new);
         }
         Ok(plan)
     }
@@ -349,16 +349,13 @@ impl Crossing {
 
     /// The tips of a project that the receiver holds.
     async fn held_commits(&self, stream: &str, project: &str, assume: bool) -> Result<Vec<Oid>> {
-        let sent = self.db().read().await?.crossing().stream("sent", stream).await?;
-        let mut commits = Vec::new();
+        let sent = self.db().read().await?.carry().sent_git(stream, project).await?;
         // References follow the publication: only what is published is history over there.
-        for row in sent.into_iter().filter(|row| assume || row.outcome == "published") {
-            for item in
-                self.items(row.id).await?.into_iter().filter(|i| i.kind == "git" && i.repository == project)
-            {
-                let refs = item.value["refs"].as_object().cloned().unwrap_or_default();
-                commits.extend(refs.values().filter_map(|v| v.as_str()?.parse::<Oid>().ok()));
-            }
+        let there = |outcome: &str| outcome == "published" || (assume && outcome.is_empty());
+        let mut commits = Vec::new();
+        for (_, value) in sent.iter().filter(|(outcome, _)| there(outcome)) {
+            let refs = value["refs"].as_object().into_iter().flatten();
+            commits.extend(refs.filter_map(|(_, oid)| oid.as_str()?.parse::<Oid>().ok()));
         }
         commits.sort();
         commits.dedup();

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cofferdam_store::{ReceiptRow, TransferRow, Tx, WantRow};
+use cofferdam_store::{NewWant, ReceiptRow, TransferRow, WantRow};
 use cofferdam_transfer::{
     Header, Survey, answer,
     receipt::{About, Compact, Inventory, Outcome, Receipt, RepairRequest, Want, Wants},
@@ -13,6 +13,8 @@ use serde_json::json;
 
 use crate::{Crossing, log, receive::blocking, sites::text_of};
 
+/// What another site's count is taken for at most: a number that is only shown.
+const MOST_ASKED: u64 = 1_000_000;
 /// Wants in one request, at most.
 const MAX_WANTS: usize = 10_000;
 
@@ -234,18 +236,6 @@ impl Crossing {
         Ok(keys)
     }
 
-    /// The newest receipt about a stream, as its digest.
-    pub(crate) async fn last_receipt(&self, tx: &mut Tx, stream: &str) -> Result<Option<Sha256>> {
-        let rows = tx.crossing().stream("sent", stream).await?;
-        for row in rows.iter().rev() {
-            let receipts = tx.carry().receipts(row.id).await?;
-            if let Some(receipt) = receipts.iter().rev().find(|r| !r.envelope.is_empty()) {
-                return Ok(Some(Sha256::of(receipt.envelope.as_bytes())));
-            }
-        }
-        Ok(None)
-    }
-
     /// For one-way doors: what was sent counts as held, because a person says so.
     pub(crate) async fn assume_received(&self, stream: &str, actor: &str) -> Result<()> {
         let rows = self.db().read().await?.crossing().stream("sent", stream).await?;
@@ -349,21 +339,9 @@ impl Crossing {
         }
         self.0.registry.format(format)?;
         let now = self.clock().now();
-        let row = WantRow {
-            id: 0,
-            site: self.0.site.to_string(),
-            format: format.into(),
-            package: package.into(),
-            version: version.into(),
-            asked: 1,
-            note: note.into(),
-            actor: actor.into(),
-            state: "open".into(),
-            first: now,
-            last: now,
-        };
+        let want = NewWant { site: self.0.site.as_str(), format, package, version, asked: 1, note, actor };
         let mut tx = self.db().write().await?;
-        tx.carry().want(&row, now).await?;
+        tx.carry().want(want, now).await?;
         let detail = json!({ "format": format, "package": package, "version": version, "note": note });
         log(&mut tx, actor, "want", &format!("package:{format}/{package}"), detail, now).await?;
         tx.commit().await
@@ -382,11 +360,8 @@ impl Crossing {
     /// # Errors
     /// `Conflict` when nothing is wanted.
     pub async fn request_wants(&self, actor: &str) -> Result<(String, usize)> {
-        let all = self.wants().await?;
-        let open: Vec<_> = all
-            .into_iter()
-            .filter(|w| w.site == self.0.site.as_str() && matches!(w.state.as_str(), "open" | "sent"))
-            .collect();
+        let mut tx = self.db().write().await?;
+        let open = tx.carry().open_wants(self.0.site.as_str(), MAX_WANTS).await?;
         if open.is_empty() {
             return Err(Error::conflict("nothing-wanted", "nothing is wanted")
                 .hint("note it with `cofferdam want add FORMAT PACKAGE`"));
@@ -401,7 +376,6 @@ impl Crossing {
         });
         let wants = Wants { site: self.0.site.clone(), at: now, items: items.collect() };
         let text = text_of(&wants.sign(&self.0.key)?)?;
-        let mut tx = self.db().write().await?;
         for want in &open {
             tx.carry().set_want(want.id, "sent").await?;
         }
@@ -426,21 +400,18 @@ impl Crossing {
         }
         let now = self.clock().now();
         let mut tx = self.db().write().await?;
+        let actor_there = format!("site:{site}");
         for want in &wants.items {
-            let row = WantRow {
-                id: 0,
-                site: site.to_string(),
-                format: want.format.clone(),
-                package: want.package.clone(),
-                version: want.version.clone(),
-                asked: want.asked,
-                note: want.note.clone(),
-                actor: format!("site:{site}"),
-                state: "open".into(),
-                first: now,
-                last: now,
+            let row = NewWant {
+                site: site.as_str(),
+                format: &want.format,
+                package: &want.package,
+                version: &want.version,
+                asked: want.asked.min(MOST_ASKED),
+                note: &want.note,
+                actor: &actor_there,
             };
-            tx.carry().want(&row, now).await?;
+            tx.carry().want_elsewhere(row, now).await?;
         }
         let detail = json!({ "site": site, "items": wants.items.len() });
         log(&mut tx, actor, "want.take", &format!("site:{site}"), detail, now).await?;

@@ -16,8 +16,8 @@ use cofferdam_access::approval;
 use cofferdam_format_kit::{Draft, Format};
 use cofferdam_store::{TransferItemRow, TransferRow};
 use cofferdam_transfer::{
-    Contents, DoorFinding, FileState, Freshness, Record, Sequence, StreamState, Survey, classify, freshness,
-    receipt::Outcome,
+    Contents, DoorFinding, FileState, Freshness, Record, Sequence, StreamState, Survey, Totals, Trust,
+    classify, freshness, receipt::Outcome,
 };
 use cofferdam_types::{
     Error, ErrorKind, PackageUrl, PersonId, Result, Sha256, SiteName, Timestamp, TransferId,
@@ -31,6 +31,9 @@ use crate::{
     log,
 };
 
+/// How the verdict of an item begins of which a station changed or took out a file. No error code of a format
+/// holds a space, so no refusal of inspection looks like it.
+pub(crate) const DOOR_VERDICT: &str = "at the door: ";
 /// Left free on the disk of the blobs, bytes.
 const RESERVE: u64 = 64 << 20;
 
@@ -51,9 +54,9 @@ pub trait Progress: Send + Sync + 'static {
         let _ = (done, total);
     }
 
-    /// `done` of `total` releases were inspected.
-    fn inspecting(&self, done: u64, total: u64) {
-        let _ = (done, total);
+    /// `done` lines of the manifest were inspected; how many there are is known at its end only.
+    fn inspecting(&self, done: u64) {
+        let _ = done;
     }
 }
 
@@ -138,18 +141,21 @@ impl Crossing {
     ) -> Result<Received> {
         let source = source_of(&request.folders)?;
         let trust = self.trust_in(&source).await?;
-        let mut folders = request.folders.clone();
-        let header =
-            blocking(move || Ok(Survey::open(&borrowed(&folders), &trust).map(|s| (s, folders))?)).await;
-        let survey;
-        (survey, folders) = header?;
+        let (folders, believed) = (request.folders.clone(), trust.clone());
+        let survey = blocking(move || Ok(Survey::open(&borrowed(&folders), &believed)?)).await?;
         if let Some(again) = self.check_sequence(&survey, request.accept_gap.is_some()).await? {
+            // What a crash after the transaction left.
+            let _ = tokio::fs::remove_dir_all(self.stage(&survey.header_sha256)).await;
             return self.received_before(again).await;
         }
         self.check_time(&survey, &request).await?;
-        self.check_space(&survey)?;
+        std::fs::create_dir_all(&self.0.staging).map_err(|e| Error::io("making the staging folder", e))?;
+        // Before hours of hashing; what is staged from an earlier call is counted once the manifest is open.
+        if self.db().read().await?.carry().staged_groups(&survey.header_sha256).await?.is_empty() {
+            self.check_space(&survey.header.totals, 0)?;
+        }
         let mut reception = Reception { request, by: (by.0, by.1.to_owned()), mended: Vec::new() };
-        let survey = self.gather(survey, folders, &mut reception, Arc::clone(&progress)).await?;
+        let survey = self.gather(survey, trust, &mut reception, Arc::clone(&progress)).await?;
         let contents = self.open_contents(survey, Arc::clone(&progress)).await?;
         self.check_required(&contents).await?;
         let contents = Arc::new(contents);
@@ -294,10 +300,10 @@ impl Crossing {
         }
     }
 
-    fn check_space(&self, survey: &Survey) -> Result<()> {
-        let totals = &survey.header.totals;
-        let needed = totals.expanded_bytes.saturating_add(totals.rebuilt_bytes).saturating_add(RESERVE);
-        std::fs::create_dir_all(&self.0.staging).map_err(|e| Error::io("making the staging folder", e))?;
+    /// Whether what is still to be written fits, `staged` bytes of it being here from an earlier call.
+    fn check_space(&self, totals: &Totals, staged: u64) -> Result<()> {
+        let whole = totals.expanded_bytes.saturating_add(totals.rebuilt_bytes);
+        let needed = whole.saturating_sub(staged).saturating_add(RESERVE);
         let stat =
             rustix::fs::statvfs(&self.0.staging).map_err(|e| Error::io("asking for free space", e.into()))?;
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
@@ -307,51 +313,55 @@ impl Crossing {
         Err(Error::new(
             ErrorKind::NoSpace,
             "no-space",
-            format!("the transfer unpacks to {needed} bytes with the reserve, and {free} are free"),
+            format!("the transfer needs {needed} bytes more with the reserve, and {free} are free"),
         )
-        .hint("make room on the disk of the state folder; nothing was written"))
+        .hint("make room on the disk of the state folder, and receive it again: what is here is kept"))
     }
 
     /// Hashes what is on the media, together with what is staged; mends what is damaged.
     async fn gather<P: Progress>(
         &self,
         survey: Survey,
-        mut folders: Vec<PathBuf>,
+        trust: Trust,
         reception: &mut Reception,
         progress: Arc<P>,
     ) -> Result<Survey> {
-        let stage = self.stage(&survey.header_sha256);
-        let source = survey.header.source.clone();
-        let trust = self.trust_in(&source).await?;
+        let identity = survey.header_sha256;
+        let stage = self.stage(&identity);
         let name = survey.header.folder_name();
         drop(survey);
-        folders.extend(
-            [stage.join("mended").join(&name), stage.join("parts").join(&name)]
-                .into_iter()
-                .filter(|f| f.is_dir()),
-        );
+        let mut folders = reception.request.folders.clone();
+        let staged = [stage.join("mended").join(&name), stage.join("parts").join(&name)];
+        folders.extend(staged.into_iter().filter(|folder| folder.is_dir()));
         let repair = reception.request.repair;
         let work = move || -> Result<(Survey, Vec<String>)> {
             let hear = |done: u64, total: u64| progress.verifying(done, total);
             let look = |folders: &[PathBuf]| -> Result<Survey> {
                 let mut survey = Survey::open(&borrowed(folders), &trust)?;
+                // The position in the stream and the dates were judged by the header that was read before.
+                if survey.header_sha256 != identity {
+                    return Err(Error::verification(
+                        "medium-changed",
+                        "the medium has another header than a moment ago",
+                    )
+                    .hint("receive it again, with nobody else writing to the medium"));
+                }
                 survey.hash(&Hears(&hear))?;
                 Ok(survey)
             };
             let survey = look(&folders)?;
-            let damaged = survey.faults().any(|(_, state)| matches!(state, FileState::Damaged { .. }));
-            // With --repair, damage to what is spare needs no mending.
-            if survey.is_readable() && (repair || !damaged) {
-                return Ok((survey, Vec::new()));
-            }
             if !repair {
-                // Volumes that are only missing may come with the next medium.
-                if damaged {
+                // Volumes that are only missing may come with the next medium; damage refuses.
+                if survey.faults().any(|(_, state)| matches!(state, FileState::Damaged { .. })) {
                     survey.require_whole()?;
                 }
                 return Ok((survey, Vec::new()));
             }
-            let mended = survey.repair(&stage.join("mended"), &Hears(&|_, _| ()))?;
+            // Damage to what is spare needs no mending.
+            if survey.is_readable() {
+                return Ok((survey, Vec::new()));
+            }
+            let mended = survey.repair(&stage.join("mended"), &())?;
             folders.push(mended.folder);
             let survey = look(&folders)?;
             survey.require_present()?;
@@ -401,7 +411,9 @@ impl Crossing {
                 contents.groups().into_iter().partition(|g| done.contains(&g.first));
             let bytes = |group| contents.blobs_of(group).iter().map(|b| b.size).sum::<u64>();
             let held: u64 = held.iter().map(bytes).sum();
-            let total = contents.header().totals.expanded_bytes;
+            let totals = &contents.header().totals;
+            let total = totals.expanded_bytes;
+            this.check_space(totals, held)?;
             let (readable, missing) = contents.readable(&todo)?;
             let heard = |done: u64, total: u64| progress.storing(done, total, held);
             let ingest = Ingest {
@@ -454,7 +466,7 @@ impl Crossing {
             let n = items.len() as u64;
             items.extend(self.inspect_record(n, record, &formats, &contents.door).await?);
             done += 1;
-            progress.inspecting(done, done);
+            progress.inspecting(done);
         }
         let read = reader.await.map_err(|e| Error::internal("reading the manifest panicked", e))?;
         read.map_err(|trouble| trouble.0)?;
@@ -470,7 +482,7 @@ impl Crossing {
     ) -> Result<Option<TransferItemRow>> {
         let lost = |blobs: &[Sha256]| {
             let finding = door.iter().find(|f| blobs.contains(&f.sha256))?;
-            Some(format!("door: {} was {} at the door", finding.name, finding.fate))
+            Some(format!("{DOOR_VERDICT}{} was {}", finding.name, finding.fate))
         };
         Ok(Some(match record {
             Record::Artifact { value, blobs } => match lost(&blobs) {
@@ -570,7 +582,7 @@ impl Crossing {
         let refused: Vec<(String, String)> =
             items.iter().filter(|i| i.verdict != "ok").map(|i| (i.purl.clone(), i.verdict.clone())).collect();
         // What a station took out is left out; anything else that is wrong stops the whole transfer.
-        let sound = refused.iter().all(|(_, verdict)| verdict.starts_with("door:"));
+        let sound = refused.iter().all(|(_, verdict)| verdict.starts_with(DOOR_VERDICT));
         let verdicts: Vec<_> = items.iter().map(|i| (&i.purl, &i.verdict)).collect();
         let verdicts = serde_json::to_vec(&verdicts).map_err(|e| Error::internal("verdicts", e))?;
         let digest = Sha256::of(format!("{identity}\n{}\n", Sha256::of(&verdicts)).as_bytes());

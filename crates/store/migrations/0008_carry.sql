@@ -28,7 +28,7 @@ CREATE TABLE receipt (
   envelope TEXT NOT NULL, at BIGINT NOT NULL, actor TEXT NOT NULL
 );
 CREATE INDEX receipt_transfer ON receipt (transfer_id);
--- What people and clients asked for and did not find. `state`: open, sent, filled, refused.
+-- What people and clients asked for and did not find. `state`: open, sent, filled.
 CREATE TABLE want (
   id BIGINT PRIMARY KEY, site TEXT NOT NULL, format TEXT NOT NULL, package TEXT NOT NULL, version TEXT NOT NULL, asked BIGINT NOT NULL,
   note TEXT NOT NULL, actor TEXT NOT NULL, state TEXT NOT NULL, first_at BIGINT NOT NULL, last_at BIGINT NOT NULL

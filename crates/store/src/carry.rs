@@ -29,25 +29,32 @@ statements! {
     INSERT_RECEIPT = "INSERT INTO receipt (id, direction, site, transfer_id, outcome, envelope, at, actor) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     RECEIPTS = "SELECT id, direction, site, transfer_id, outcome, envelope, at, actor FROM receipt WHERE transfer_id = $1 ORDER BY id";
     SET_OUTCOME = "UPDATE transfer SET outcome = $2 WHERE id = $1";
-    SET_FOLDER = "UPDATE transfer SET folder = $2 WHERE id = $1";
 
     WANT = "INSERT INTO want (id, site, format, package, version, asked, note, actor, state, first_at, last_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'open', $9, $9)
         ON CONFLICT (site, format, package, version) DO UPDATE SET asked = want.asked + $6, last_at = $9,
-        note = CASE WHEN $7 = '' THEN want.note ELSE $7 END";
+        note = CASE WHEN $7 = '' THEN want.note ELSE $7 END,
+        state = CASE WHEN want.state = 'filled' THEN 'open' ELSE want.state END";
+    SET_ASKED = "UPDATE want SET asked = $5 WHERE site = $1 AND format = $2 AND package = $3 AND version = $4";
     WANTS = "SELECT id, site, format, package, version, asked, note, actor, state, first_at, last_at FROM want WHERE id > $1 ORDER BY id LIMIT $2";
+    OPEN_WANTS = "SELECT id, site, format, package, version, asked, note, actor, state, first_at, last_at FROM want
+        WHERE site = $1 AND state IN ('open', 'sent') ORDER BY id LIMIT $2";
     SET_WANT = "UPDATE want SET state = $2 WHERE id = $1";
-    FILL_WANTS = "UPDATE want SET state = 'filled' WHERE format = $1 AND package = $2 AND state <> 'filled' AND (version = '' OR version = $3)";
+    FILL_WANTS = "UPDATE want SET state = 'filled' WHERE site = $1 AND format = $2 AND package = $3 AND state <> 'filled'
+        AND (version = '' OR version = $4)";
 
     PUT_MEDIUM = "INSERT INTO medium (serial, transfer_id, label, files, holder, state, at, actor) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
         ON CONFLICT (serial) DO UPDATE SET transfer_id = $2, label = $3, files = $4, holder = $5, state = $6, at = $7, actor = $8";
+    MEDIUM = "SELECT serial, transfer_id, label, files, holder, state, at, actor FROM medium WHERE serial = $1";
     MEDIA = "SELECT serial, transfer_id, label, files, holder, state, at, actor FROM medium ORDER BY serial";
 
     HELD = "SELECT DISTINCT b.sha256 AS sha256, b.size AS size FROM transfer_blob b JOIN transfer t ON t.id = b.transfer_id
         WHERE t.direction = $1 AND t.stream = $2 AND t.outcome IN ('quarantined', 'published') ORDER BY 1";
-    HELD_ONE = "SELECT 1 AS yes FROM transfer_blob b JOIN transfer t ON t.id = b.transfer_id
-        WHERE b.sha256 = $1 AND t.direction = 'sent' AND t.stream = $2 AND t.outcome IN ('quarantined', 'published') LIMIT 1";
-    HELD_RELEASES = "SELECT i.version AS version, i.value AS value FROM transfer_item i JOIN transfer t ON t.id = i.transfer_id
+    SENT_GIT = "SELECT t.outcome AS outcome, i.value AS value FROM transfer_item i JOIN transfer t ON t.id = i.transfer_id
+        WHERE t.direction = 'sent' AND t.stream = $1 AND i.kind = 'git' AND i.repository = $2";
+    LAST_RECEIPT = "SELECT r.envelope AS envelope FROM receipt r JOIN transfer t ON t.id = r.transfer_id
+        WHERE t.direction = 'sent' AND t.stream = $1 AND r.envelope <> '' ORDER BY r.id DESC LIMIT 1";
+    HELD_RELEASES = "SELECT i.value AS value FROM transfer_item i JOIN transfer t ON t.id = i.transfer_id
         WHERE t.direction = 'sent' AND t.stream = $1 AND t.outcome IN ('quarantined', 'published')
         AND i.kind = 'release' AND i.repository = $2 AND i.package = $3 ORDER BY t.id DESC, i.n DESC LIMIT 20";
 }
@@ -92,12 +99,31 @@ pub struct WantRow {
     pub note: String,
     /// Who asked first.
     pub actor: String,
-    /// `open`, `sent`, `filled` or `refused`.
+    /// `open`, `sent` or `filled`.
     pub state: String,
     /// When it was first asked for.
     pub first: Timestamp,
     /// When it was last asked for.
     pub last: Timestamp,
+}
+
+/// Something that is asked for now.
+#[derive(Clone, Copy, Debug)]
+pub struct NewWant<'a> {
+    /// The site that wants it.
+    pub site: &'a str,
+    /// Package format.
+    pub format: &'a str,
+    /// Package.
+    pub package: &'a str,
+    /// Version; empty for any.
+    pub version: &'a str,
+    /// How often it was asked for.
+    pub asked: u64,
+    /// Why.
+    pub note: &'a str,
+    /// Who asks.
+    pub actor: &'a str,
 }
 
 /// A medium.
@@ -223,21 +249,32 @@ impl CarryRows<'_> {
         self.0.all(RECEIPTS, args![transfer.0]).await?.iter().map(receipt).collect()
     }
 
+    /// The newest receipt about a stream that came as a signed statement.
+    pub async fn last_receipt(&mut self, stream: &str) -> Result<Option<String>> {
+        self.0.optional(LAST_RECEIPT, args![stream]).await?.map(|row| row.text("envelope")).transpose()
+    }
+
     /// What the receiver says of a sent transfer, or we of a received one.
     pub async fn set_outcome(&mut self, transfer: TransferId, outcome: &str) -> Result<()> {
         self.0.execute(SET_OUTCOME, args![transfer.0, outcome]).await.map(drop)
     }
 
-    /// Where a transfer's folder is.
-    pub async fn set_folder(&mut self, transfer: TransferId, folder: &str) -> Result<()> {
-        self.0.execute(SET_FOLDER, args![transfer.0, folder]).await.map(drop)
+    /// Notes a want. One that is known is counted, and is open again when it had been filled.
+    pub async fn want(&mut self, w: NewWant<'_>, now: Timestamp) -> Result<()> {
+        let id = self.0.next_id("want").await?;
+        let values = args![id, w.site, w.format, w.package, w.version, w.asked, w.note, w.actor, now];
+        self.0.execute(WANT, values).await.map(drop)
     }
 
-    /// Notes a want; one that is known is counted.
-    pub async fn want(&mut self, w: &WantRow, now: Timestamp) -> Result<()> {
-        let id = self.0.next_id("want").await?;
-        let values = args![id, &w.site, &w.format, &w.package, &w.version, w.asked, &w.note, &w.actor, now];
-        self.0.execute(WANT, values).await.map(drop)
+    /// Notes another site's want, which counts for itself how often it was asked for.
+    pub async fn want_elsewhere(&mut self, w: NewWant<'_>, now: Timestamp) -> Result<()> {
+        self.want(NewWant { asked: 0, ..w }, now).await?;
+        self.0.execute(SET_ASKED, args![w.site, w.format, w.package, w.version, w.asked]).await.map(drop)
+    }
+
+    /// What a site wants and has not got, oldest first.
+    pub async fn open_wants(&mut self, site: &str, limit: usize) -> Result<Vec<WantRow>> {
+        self.0.all(OPEN_WANTS, args![site, limit]).await?.iter().map(want).collect()
     }
 
     /// A page of wants after an id.
@@ -250,15 +287,26 @@ impl CarryRows<'_> {
         self.0.execute(SET_WANT, args![id, state]).await.map(drop)
     }
 
-    /// A release is here now: whoever wanted it has it.
-    pub async fn fill_wants(&mut self, format: &str, package: &str, version: &str) -> Result<u64> {
-        self.0.execute(FILL_WANTS, args![format, package, version]).await
+    /// A release is at `site` now: what it wanted, it has.
+    pub async fn fill_wants(
+        &mut self,
+        site: &str,
+        format: &str,
+        package: &str,
+        version: &str,
+    ) -> Result<u64> {
+        self.0.execute(FILL_WANTS, args![site, format, package, version]).await
     }
 
     /// Registers a medium, or where it is now.
     pub async fn put_medium(&mut self, m: &MediumRow) -> Result<()> {
         let values = args![&m.serial, m.transfer.0, &m.label, &m.files, &m.holder, &m.state, m.at, &m.actor];
         self.0.execute(PUT_MEDIUM, values).await.map(drop)
+    }
+
+    /// A medium.
+    pub async fn medium(&mut self, serial: &str) -> Result<Option<MediumRow>> {
+        self.0.optional(MEDIUM, args![serial]).await?.map(|row| medium(&row)).transpose()
     }
 
     /// Every medium.
@@ -272,20 +320,25 @@ impl CarryRows<'_> {
         rows.iter().map(|row| Ok((row.sha256("sha256")?, row.size("size")?))).collect()
     }
 
-    /// Whether the receiver has proved to hold a blob.
-    pub async fn holds(&mut self, sha256: &Sha256, stream: &str) -> Result<bool> {
-        Ok(self.0.optional(HELD_ONE, args![sha256, stream]).await?.is_some())
-    }
-
-    /// Releases of a package that the receiver has proved to hold, newest first: version and claim.
+    /// The claims of a package's releases that the receiver has proved to hold, newest first.
     pub async fn held_releases(
         &mut self,
         stream: &str,
         repository: &str,
         package: &str,
-    ) -> Result<Vec<(String, serde_json::Value)>> {
+    ) -> Result<Vec<serde_json::Value>> {
         let rows = self.0.all(HELD_RELEASES, args![stream, repository, package]).await?;
-        rows.iter().map(|row| Ok((row.text("version")?, row.json("value")?))).collect()
+        rows.iter().map(|row| row.json("value")).collect()
+    }
+
+    /// The references of a project's bundles that were sent, each with what became of its transfer.
+    pub async fn sent_git(
+        &mut self,
+        stream: &str,
+        project: &str,
+    ) -> Result<Vec<(String, serde_json::Value)>> {
+        let rows = self.0.all(SENT_GIT, args![stream, project]).await?;
+        rows.iter().map(|row| Ok((row.text("outcome")?, row.json("value")?))).collect()
     }
 }
 

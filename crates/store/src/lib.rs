@@ -30,7 +30,7 @@ mod tx;
 
 pub use access::{AccessRows, ApprovalRow, PersonRow, TokenOwner, TokenRow, VoteRow};
 pub use audit::{AuditEntryRow, AuditRows};
-pub use carry::{CarryRows, MediumRow, ReceiptRow, WantRow};
+pub use carry::{CarryRows, MediumRow, NewWant, ReceiptRow, WantRow};
 pub use crossing::{CrossingRows, RecordingRow, TransferItemRow, TransferRow};
 pub use db::Db;
 pub use forge::{

@@ -24,7 +24,7 @@ impl Bar {
 
     /// Where the work stands. Items are counted, everything else is bytes.
     pub fn stand(&self, phase: &str, done: u64, total: u64, held: u64) {
-        let template = if phase.ends_with("(items)") || phase == "comparing releases" {
+        let template = if phase.ends_with("(items)") {
             "{msg} {wide_bar} {pos}/{len} {eta}"
         } else {
             "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}"

@@ -83,6 +83,11 @@ async fn difference(
     value(&site.crossing.difference(id).await?)
 }
 
+/// Goes on when the client goes away: a transfer that is on the medium must be known here too.
+async fn to_its_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    tokio::spawn(work).await.map_err(|e| Error::internal("a crossing's task", e))?
+}
+
 #[derive(Deserialize)]
 struct Pack {
     /// One destination, or several in `destinations`.
@@ -166,9 +171,8 @@ async fn pack(
         new_epoch: body.new_epoch,
         dry_run: body.dry_run,
     };
-    let packed = site.crossing.pack(request, &principal.actor(), &meter).await;
-    meter.end();
-    value(&packed?)
+    let (crossing, actor) = (site.crossing.clone(), principal.actor());
+    value(&to_its_end(async move { crossing.pack(request, &actor, &meter).await }).await?)
 }
 
 #[derive(Deserialize)]
@@ -200,9 +204,8 @@ async fn receive(
         accept_gap: body.accept_gap,
         repair: body.repair,
     };
-    let received = site.crossing.receive(request, (id, &actor), Arc::new(meter.clone())).await;
-    meter.end();
-    value(&received?)
+    let crossing = site.crossing.clone();
+    value(&to_its_end(async move { crossing.receive(request, (id, &actor), Arc::new(meter)).await }).await?)
 }
 
 #[derive(Deserialize)]
