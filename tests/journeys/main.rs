@@ -117,6 +117,51 @@ fn a_transfer_that_is_lost_for_good_is_passed_by_with_a_full_one_and_a_reason() 
 }
 
 #[test]
+fn a_full_transfer_builds_on_nothing_although_much_is_held() {
+    let pair = Pair::new("");
+    put(&pair, "maps/a.bin", &bytes(1, 50_000));
+    pair.record("one", &["/r/generic/maps/a.bin"]);
+    let first = pair.pack("one", &[]);
+    let id = pair.receive(first["path"].as_str().unwrap()).ok()["id"].to_string();
+    pair.approve_and_publish(&id);
+    pair.receipt(&id);
+    put(&pair, "maps/b.bin", &[bytes(1, 50_000), bytes(2, 100)].concat());
+    pair.record("two", &["/r/generic/maps/b.bin"]);
+    let small = pair.pack("two", &["--dry-run"]);
+    assert_eq!((&small["blobs"], &small["deltas"]), (&0.into(), &1.into()), "{small}");
+    let full = pair.pack("two", &["--full"]);
+    assert_eq!((&full["blobs"], &full["deltas"]), (&1.into(), &0.into()), "{full}");
+}
+
+#[test]
+fn what_a_station_took_out_is_not_held_and_travels_again() {
+    let pair = Pair::new("");
+    put(&pair, "maps/a.bin", &bytes(1, 1000));
+    put(&pair, "maps/b.bin", &bytes(2, 1000));
+    let both = ["/r/generic/maps/a.bin", "/r/generic/maps/b.bin"];
+    pair.record("one", &both);
+    let first = pair.pack("one", &["--door", "inspectable"])["path"].as_str().unwrap().to_owned();
+    let flat: Vec<_> = fs::read_dir(format!("{first}/files")).unwrap().map(|e| e.unwrap().path()).collect();
+    let taken_out = flat.iter().find(|path| fs::read(path).unwrap() == bytes(2, 1000)).unwrap();
+    let key = pair.outside.keys().0;
+    let verify = || common::cofferdam(&["verify", "--key", &key, &first]);
+    verify().ok();
+    fs::remove_file(taken_out).unwrap();
+    verify().fails(3, "changed-at-the-door");
+    let id = pair.receive(&first).ok()["id"].to_string();
+    pair.approve_and_publish(&id);
+    assert_eq!(pair.inside.get(both[0]).body, bytes(1, 1000));
+    assert_eq!(pair.inside.get(both[1]).status, 404);
+    assert_eq!(pair.receipt(&id)["outcome"], "partial");
+    put(&pair, "maps/c.bin", &bytes(3, 1000));
+    pair.record("two", &[both[0], both[1], "/r/generic/maps/c.bin"]);
+    let second = pair.pack("two", &[])["path"].as_str().unwrap().to_owned();
+    let id = pair.receive(&second).ok()["id"].to_string();
+    pair.approve_and_publish(&id);
+    assert_eq!(pair.inside.get(both[1]).body, bytes(2, 1000));
+}
+
+#[test]
 fn an_audit_export_shows_every_change() {
     let site = Site::isolated("inside");
     site.person("dev", "developer");

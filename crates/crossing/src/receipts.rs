@@ -8,10 +8,14 @@ use cofferdam_transfer::{
     receipt::{About, Compact, Inventory, Outcome, Receipt, RepairRequest, Want, Wants},
 };
 use cofferdam_trust::{Envelope, words};
-use cofferdam_types::{Error, Result, Sha256, SiteName, TransferId};
+use cofferdam_types::{Error, Result, Sha256, SiteName, Timestamp, TransferId};
 use serde_json::json;
 
-use crate::{Crossing, log, receive::blocking, sites::text_of};
+use crate::{
+    Crossing, log,
+    receive::{DOOR_VERDICT, blocking},
+    sites::text_of,
+};
 
 /// What another site's count is taken for at most: a number that is only shown.
 const MOST_ASKED: u64 = 1_000_000;
@@ -67,10 +71,12 @@ impl Crossing {
                 format!("transfer {id} was sent from here; its receiver gives the receipt"),
             ));
         }
+        let items = self.items(id).await?;
         let outcome = match row.state.as_str() {
-            "published" => Outcome::Published,
             "rejected" => Outcome::Rejected,
             "refused" => Outcome::Refused,
+            _ if items.iter().any(|i| i.verdict.starts_with(DOOR_VERDICT)) => Outcome::Partial,
+            "published" => Outcome::Published,
             _ => Outcome::Quarantined,
         };
         let now = self.clock().now();
@@ -84,7 +90,6 @@ impl Crossing {
             .into_iter()
             .map(|h| h.0)
             .collect();
-        let items = self.items(id).await?;
         let refused =
             items.iter().filter(|i| i.verdict != "ok").map(|i| (i.purl.clone(), i.verdict.clone())).collect();
         let receipt = Receipt {
@@ -160,7 +165,8 @@ impl Crossing {
                 "the receipt's list and its Merkle root do not agree",
             ));
         }
-        self.accept(&row, &site, receipt.outcome, &text_of(envelope)?, warnings, actor).await
+        let said = (receipt.outcome, receipt.at, text_of(envelope)?);
+        self.accept(&row, &site, said, warnings, actor).await
     }
 
     async fn take_compact(&self, bytes: &[u8], actor: &str) -> Result<TakenReceipt> {
@@ -180,15 +186,15 @@ impl Crossing {
                 .unwrap_or_else(|| Error::verification("bad-receipt", "nobody signed it")));
         };
         let row = self.sent(|row| row.header_sha256.0[..16] == compact.header_prefix, &site).await?;
-        self.accept(&row, &site, compact.outcome, "", Vec::new(), actor).await
+        let said = (compact.outcome, compact.at, String::new());
+        self.accept(&row, &site, said, Vec::new(), actor).await
     }
 
     async fn accept(
         &self,
         row: &TransferRow,
         site: &SiteName,
-        outcome: Outcome,
-        envelope: &str,
+        (outcome, at, envelope): (Outcome, Timestamp, String),
         warnings: Vec<String>,
         actor: &str,
     ) -> Result<TakenReceipt> {
@@ -200,8 +206,8 @@ impl Crossing {
             site: site.to_string(),
             transfer: row.id,
             outcome: outcome.as_str().into(),
-            envelope: envelope.into(),
-            at: now,
+            envelope,
+            at,
             actor: actor.into(),
         };
         tx.carry().insert_receipt(&given).await?;
@@ -217,14 +223,20 @@ impl Crossing {
     }
 
     async fn sent(&self, is: impl Fn(&TransferRow) -> bool, site: &SiteName) -> Result<TransferRow> {
-        let rows = self.db().read().await?.crossing().transfers(i64::MAX, 10_000).await?;
+        let mut tx = self.db().read().await?;
         let to = |row: &TransferRow| row.stream.split('+').skip(1).any(|name| name == site.as_str());
-        let found = rows.into_iter().find(|row| row.direction == "sent" && to(row) && is(row));
-        found.ok_or_else(|| {
-            let text = format!("what `{site}` signed is about no transfer that was sent to it from here");
-            Error::verification("other-transfer", text)
-                .hint("take it to the site that sent the transfer; if it should be this one, ask the signer")
-        })
+        let mut before = i64::MAX;
+        loop {
+            let page = tx.crossing().transfers(before, 500).await?;
+            let Some(last) = page.last() else { break };
+            before = last.id.0;
+            if let Some(row) = page.into_iter().find(|row| row.direction == "sent" && to(row) && is(row)) {
+                return Ok(row);
+            }
+        }
+        let text = format!("what `{site}` signed is about no transfer that was sent to it from here");
+        Err(Error::verification("other-transfer", text)
+            .hint("take it to the site that sent the transfer; if it should be this one, ask the signer"))
     }
 
     async fn receiver_keys(&self, site: &SiteName) -> Result<Vec<cofferdam_trust::VerifyingKey>> {
@@ -422,19 +434,16 @@ impl Crossing {
 
 /// What the newest receipts of all destinations say together: a blob counts as held only when every one of
 /// them holds it. `None` until each has said something.
+///
+/// The newest is the one that was signed last, not the one that came last; the compact form tells no seconds.
 fn together(row: &TransferRow, receipts: &[ReceiptRow]) -> Option<&'static str> {
-    let mut worst = Outcome::Published;
+    let mut all = Outcome::Published;
     for site in row.stream.split('+').skip(1) {
-        let last = receipts.iter().rev().find(|r| r.direction == "taken" && r.site == site)?;
-        match last.outcome.as_str() {
-            "published" => {}
-            "quarantined" if worst == Outcome::Published => worst = Outcome::Quarantined,
-            "quarantined" => {}
-            "rejected" => worst = Outcome::Rejected,
-            _ => worst = Outcome::Refused,
-        }
+        let taken = receipts.iter().filter(|r| r.direction == "taken" && r.site == site);
+        let newest = taken.max_by_key(|r| (r.at.0.div_euclid(60_000_000), r.id))?;
+        all = all.worse(Outcome::parse(&newest.outcome)?);
     }
-    Some(worst.as_str())
+    Some(all.as_str())
 }
 
 fn about(row: &TransferRow) -> About {

@@ -74,7 +74,7 @@ pub struct ReceiptRow {
     pub outcome: String,
     /// The signed statement as DSSE JSON; empty for one that came in its compact form.
     pub envelope: String,
-    /// When it was given or taken.
+    /// When it was signed.
     pub at: Timestamp,
     /// Who did so.
     pub actor: String,

@@ -46,6 +46,8 @@ pub enum Outcome {
     Rejected,
     /// Inspection refused it. The blobs may be gone.
     Refused,
+    /// Some of it was changed or taken out at the door; the rest is at the site.
+    Partial,
 }
 
 impl Outcome {
@@ -57,7 +59,14 @@ impl Outcome {
             Self::Published => "published",
             Self::Rejected => "rejected",
             Self::Refused => "refused",
+            Self::Partial => "partial",
         }
+    }
+
+    /// The outcome that a word means.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::WORST_FIRST.into_iter().find(|outcome| outcome.as_str() == word)
     }
 
     /// Whether the receiver holds every blob of the transfer.
@@ -66,7 +75,15 @@ impl Outcome {
         matches!(self, Self::Quarantined | Self::Published)
     }
 
-    const ALL: [Self; 4] = [Self::Quarantined, Self::Published, Self::Rejected, Self::Refused];
+    /// What the receipts of several sites come to: each is no better than the one after it.
+    const WORST_FIRST: [Self; 5] =
+        [Self::Refused, Self::Rejected, Self::Partial, Self::Quarantined, Self::Published];
+
+    /// The worst of two: what can be said of both.
+    #[must_use]
+    pub fn worse(self, other: Self) -> Self {
+        Self::WORST_FIRST.into_iter().find(|o| [self, other].contains(o)).unwrap_or(self)
+    }
 }
 
 /// A receipt. How much it tells is the site's policy: see [`Receipt::at_level`].
@@ -223,7 +240,7 @@ impl Compact {
         if !keys.iter().any(|key| key.verifies(&message, signature)) {
             return Err(bad("no key that is trusted for the receiving site signed this receipt"));
         }
-        let outcome = Outcome::ALL.into_iter().find(|o| *o as u8 == body[1]).filter(|_| body[0] == 1);
+        let outcome = Outcome::WORST_FIRST.into_iter().find(|o| *o as u8 == body[1]).filter(|_| body[0] == 1);
         let mut header_prefix = [0; 16];
         header_prefix.copy_from_slice(&body[2..18]);
         let minutes = body[18..].iter().fold(0i64, |sum, byte| (sum << 8) | i64::from(*byte));
