@@ -83,6 +83,17 @@ impl Sha256Hasher {
     }
 }
 
+impl std::io::Write for Sha256Hasher {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Everything that some ecosystem wants to know about the same bytes, computed in one pass.
 ///
 /// The texts are lower-case hexadecimal; npm's SRI form is made from `sha512` by its format.

@@ -7,10 +7,11 @@ use std::{
 };
 
 use cofferdam_transfer::{
-    Authority, Header, Media, Suite, Trust, flat_files, freshness, lay_out, plan, verify as verify_folders,
+    Authority, Header, Media, Refusal, Suite, Survey, Trust, flat_files, freshness, lay_out, plan,
+    verify as verify_folders,
 };
 use cofferdam_trust::{Envelope, SigningKey, VerifyingKey};
-use cofferdam_types::{Clock as _, Error, Result, Sha256, time::SystemClock};
+use cofferdam_types::{Clock as _, Error, Result, Sha256, Sha256Hasher, time::SystemClock};
 use cofferdam_web::paper::{MediumOf, PaperFile, Set, print_me};
 use serde_json::json;
 
@@ -40,9 +41,14 @@ pub fn verify(
     };
     let bar = Bar::new();
     let folders: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
-    let verified = verify_folders(&folders, &trust, &bar);
+    let verified = verify_folders(&folders, &trust, &bar).and_then(|survey| with_flat_files(survey, &bar));
     bar.end();
-    let survey = verified?;
+    let (survey, changed) = verified?;
+    if !changed.is_empty() {
+        let text = format!("at the door, flat files were changed or removed: {}", changed.join(", "));
+        return Err(Error::verification("changed-at-the-door", text)
+            .hint("ask the station what it took out; `cofferdam receive` takes the rest"));
+    }
     let header = &survey.header;
     let spare: Vec<_> = survey.faults().map(|(file, _)| file.name.clone()).collect();
     let value = json!({
@@ -64,6 +70,17 @@ pub fn verify(
         )
     });
     Ok(())
+}
+
+/// Of an inspectable transfer the flat files are read too: the signed list of files does not name them, the
+/// manifest does. With them, those that are not as they were signed.
+fn with_flat_files(survey: Survey, bar: &Bar) -> std::result::Result<(Survey, Vec<String>), Refusal> {
+    if survey.header.suite != Suite::Inspectable {
+        return Ok((survey, Vec::new()));
+    }
+    let contents = survey.contents(None, bar)?;
+    let changed = contents.door.iter().map(|found| format!("{} ({})", found.name, found.fate)).collect();
+    Ok((contents.survey, changed))
 }
 
 fn read_envelope(folder: &Path) -> Result<Envelope> {
@@ -191,11 +208,7 @@ pub fn write_papers(folder: &Path, media: Option<&str>) -> Result<Papers> {
         let (bytes, sha256) = match header.file(file) {
             Some(entry) => (entry.size, entry.sha256),
             None if file == HEADER => (header_json.len() as u64, Sha256::of(&header_json)),
-            None => {
-                let bytes =
-                    fs::read(folder.join(file)).map_err(|e| Error::io(format!("reading {file}"), e))?;
-                (bytes.len() as u64, Sha256::of(&bytes))
-            }
+            None => hash(&folder.join(file)).map_err(|e| Error::io(format!("reading {file}"), e))?,
         };
         Ok(PaperFile { name: file.clone(), bytes, sha256 })
     };
@@ -224,4 +237,11 @@ pub fn write_papers(folder: &Path, media: Option<&str>) -> Result<Papers> {
         (papers.discs, papers.to_copy) = (laid.discs, laid.to_copy);
     }
     Ok(papers)
+}
+
+/// Bytes and digest of a file.
+fn hash(file: &Path) -> std::io::Result<(u64, Sha256)> {
+    let mut hasher = Sha256Hasher::default();
+    let bytes = std::io::copy(&mut fs::File::open(file)?, &mut hasher)?;
+    Ok((bytes, hasher.finish()))
 }
