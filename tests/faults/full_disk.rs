@@ -12,13 +12,16 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::common::{
-    Site,
-    http::Answer,
-    packages::{
-        crate_description, crate_upload, metadata, npm_document, publish_crate, publish_npm, tar_gz,
-        upload_distribution, wheel_of,
+use crate::{
+    common::{
+        Site,
+        http::Answer,
+        packages::{
+            crate_description, crate_upload, metadata, npm_document, publish_crate, publish_npm, tar_gz,
+            upload_distribution, wheel_of,
+        },
     },
+    sender::noise,
 };
 
 /// Names the folder that is mounted, in the process that runs inside.
@@ -62,19 +65,6 @@ fn a_site_on_a_full_disk_says_so_keeps_what_it_has_and_goes_on_when_there_is_roo
         .unwrap();
     let said = [done.stdout, done.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     assert!(done.status.success() && said.contains("1 passed"), "{said}");
-}
-
-/// Bytes that no compression makes smaller.
-fn noise(length: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    (0..length)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_le_bytes()[3]
-        })
-        .collect()
 }
 
 fn noise_text(length: usize, seed: u64) -> String {

@@ -4,7 +4,8 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{Seek as _, Write as _},
+    io::{Read as _, Seek as _, SeekFrom, Take, Write as _},
+    sync::Arc,
 };
 
 use cofferdam_delta::{Level, Plan as Made};
@@ -41,8 +42,10 @@ pub enum DeltaLevel {
 pub(crate) struct Delta {
     pub line: RecipeLine,
     pub base_size: u64,
+    /// The payloads of all recipes, in one temporary file, and where this one begins.
+    payloads: Arc<File>,
+    at: u64,
     size: u64,
-    payload: File,
 }
 
 impl Delta {
@@ -50,10 +53,14 @@ impl Delta {
         self.size
     }
 
-    pub fn open(&self) -> Result<File> {
-        let mut file = self.payload.try_clone().map_err(|e| Error::io("reading a delta", e))?;
-        file.rewind().map_err(|e| Error::io("reading a delta", e))?;
-        Ok(file)
+    /// The payload. All share one file and its position: read one to its end before the next is opened.
+    pub fn open(&self) -> Result<Take<File>> {
+        let open = || -> std::io::Result<Take<File>> {
+            let mut file = self.payloads.try_clone()?;
+            file.seek(SeekFrom::Start(self.at))?;
+            Ok(file.take(self.size))
+        };
+        open().map_err(|e| Error::io("reading a delta", e))
     }
 }
 
@@ -84,9 +91,16 @@ impl Crossing {
         let threads = std::thread::available_parallelism().map_or(2, usize::from).min(4);
         let mut made =
             futures::stream::iter(pairs.into_iter().map(|pair| self.make(pair, level))).buffered(threads);
-        let (mut deltas, mut done) = (Vec::new(), 0);
+        let keep = |e| Error::io("keeping a delta", e);
+        let payloads = Arc::new(tempfile::tempfile().map_err(keep)?);
+        let (mut deltas, mut done, mut at) = (Vec::new(), 0, 0);
         while let Some(delta) = made.try_next().await? {
-            deltas.extend(delta);
+            if let Some((line, base_size, payload)) = delta {
+                (&*payloads).write_all(&payload).map_err(keep)?;
+                let size = payload.len() as u64;
+                deltas.push(Delta { line, base_size, payloads: Arc::clone(&payloads), at, size });
+                at += size;
+            }
             done += 1;
             meter.at("comparing releases (items)", done, total, 0);
         }
@@ -133,19 +147,14 @@ impl Crossing {
         Ok(pairs.into_values().collect())
     }
 
-    async fn make(&self, pair: Pair, level: Level) -> Result<Option<Delta>> {
+    /// The recipe, the length of its base, and its payload; `None` when the whole file is no larger.
+    async fn make(&self, pair: Pair, level: Level) -> Result<Option<(RecipeLine, u64, Vec<u8>)>> {
         if self.0.registry.blobs().size(&pair.base.0).await? != Some(pair.base.1) {
             return Ok(None);
         }
         let (base, target) = (self.read_whole(&pair.base.0).await?, self.read_whole(&pair.target.0).await?);
         let made = blocking(move || cofferdam_delta::plan(&base, &target, level, &LIMITS)).await?;
         let Some(Made { recipe, payload, .. }) = made else { return Ok(None) };
-        let keep = || -> std::io::Result<File> {
-            let mut file = tempfile::tempfile()?;
-            file.write_all(&payload)?;
-            Ok(file)
-        };
-        let file = keep().map_err(|e| Error::io("keeping a delta", e))?;
         let line = RecipeLine {
             sha256: pair.target.0,
             size: pair.target.1,
@@ -153,7 +162,7 @@ impl Crossing {
             payload: Sha256::of(&payload),
             recipe,
         };
-        Ok(Some(Delta { line, base_size: pair.base.1, size: payload.len() as u64, payload: file }))
+        Ok(Some((line, pair.base.1, payload)))
     }
 }
 

@@ -1,8 +1,9 @@
 //! What a transfer would change, before anybody approves: what comes, what is new about it, and what proves it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use cofferdam_format_kit::{Draft, Traits, View as _};
+use cofferdam_store::TransferItemRow;
 use cofferdam_types::{Result, TransferId};
 use serde::Serialize;
 use serde_json::Value;
@@ -83,23 +84,24 @@ impl Crossing {
             out.statements += 1;
             out.rehearsals.extend(rehearsal(&item.value));
         }
+        let used: HashSet<String> = out.rehearsals.iter().flat_map(|r| r.used.iter().cloned()).collect();
         for item in items {
             match item.kind.as_str() {
                 "git" => out.projects.push((item.repository, item.value["refs"].clone())),
-                "release" => self.line(&mut out, item).await?,
+                "release" => self.line(&mut out, item, &used).await?,
                 _ => {}
             }
         }
         Ok(out)
     }
 
-    async fn line(&self, out: &mut Difference, item: cofferdam_store::TransferItemRow) -> Result<()> {
+    async fn line(&self, out: &mut Difference, item: TransferItemRow, used: &HashSet<String>) -> Result<()> {
         let here = self.newest_here(&item.repository, &item.package).await?;
         let sums = out.sizes.entry(item.repository.clone()).or_default();
         *sums = (sums.0 + item.size, sums.1 + 1);
         let traits = self.traits_of(&item.format, &item.value["draft"]);
         let mut line = DifferenceLine {
-            rehearsed: out.rehearsals.iter().any(|r| r.used.contains(&item.purl)),
+            rehearsed: used.contains(&item.purl),
             repository: item.repository,
             package: item.package,
             version: item.version,

@@ -145,8 +145,8 @@ pub struct Transfer {
     pub notable: Vec<String>,
     /// What travels by repository: name, releases, bytes.
     pub sizes: Vec<(String, u64, Size)>,
-    /// Rehearsals that travelled with it: command, site and time, packages used.
-    pub rehearsals: Vec<(String, String, usize)>,
+    /// Rehearsals that travelled with it: command, site and time, packages used, connections to the outside.
+    pub rehearsals: Vec<(String, String, usize, u64)>,
     /// Git projects: path, and reference with commit.
     pub projects: Vec<(String, Vec<(String, String)>)>,
     /// Signed statements that travelled with it.

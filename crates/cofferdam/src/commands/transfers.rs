@@ -214,9 +214,10 @@ fn one(value: &Value) -> String {
     }
     for rehearsal in value["difference"]["rehearsals"].as_array().into_iter().flatten() {
         out.push_str(&format!(
-            "  rehearsed: {} ({} packages, no outside connection), signed by {}\n",
+            "  rehearsed: {} ({} packages, {} connections to the outside), says {}\n",
             rehearsal["command"].as_str().unwrap_or(""),
             rehearsal["used"].as_array().map_or(0, Vec::len),
+            rehearsal["outside"],
             rehearsal["site"].as_str().unwrap_or("")
         ));
     }

@@ -123,7 +123,7 @@ async fn load(page: &Page, id: TransferId, frame: Frame) -> Result<Transfer> {
     let sizes =
         difference.sizes.iter().map(|(name, (bytes, count))| (name.clone(), *count, Size(*bytes))).collect();
     let told = |r: &cofferdam_crossing::Rehearsal| {
-        (r.command.clone(), format!("{} at {}", r.site, r.at), r.used.len())
+        (r.command.clone(), format!("{} at {}", r.site, r.at), r.used.len(), r.outside)
     };
     let rehearsals = difference.rehearsals.iter().map(told).collect();
     let sections = sections(difference);
