@@ -21,6 +21,7 @@ use crate::{
     name,
     parity::Data,
     refusal::Refusal,
+    staging::Staging,
     survey::Survey,
     volume::{HashFile, Parts, failed},
 };
@@ -141,20 +142,23 @@ pub fn stash(
     into: &Path,
 ) -> Result<PathBuf> {
     let folder = into.join(survey.header.folder_name());
-    std::fs::create_dir_all(&folder).map_err(|e| failed("a stash", e))?;
-    for name in [name::HEADER, survey.header.manifest_name()] {
-        if !folder.join(name).exists() {
-            copy(survey, &folder, name)?;
-        }
+    // A file that is cut short would keep every later medium from being read.
+    let staging = Staging::create(into, &survey.header.folder_name(), "stashing")?;
+    let mut names: Vec<String> = [name::HEADER, survey.header.manifest_name()].map(str::to_owned).into();
+    names.retain(|name| !folder.join(name).exists());
+    for name in &names {
+        copy(survey, staging.path(), name)?;
     }
     if !ranges.is_empty() {
         let free = (1..).find(|n| !folder.join(name::patch(*n)).exists()).unwrap_or(1);
-        write(&folder, free, &survey.header_sha256, ranges, read)?;
+        write(staging.path(), free, &survey.header_sha256, ranges, read)?;
+        names.push(name::patch(free));
     }
-    Ok(folder)
+    staging.place(names.iter().map(String::as_str))
 }
 
-fn copy(survey: &Survey, folder: &Path, name: &str) -> Result<u64> {
+/// A copy of a file of the medium, durable when it returns; its length.
+pub fn copy(survey: &Survey, folder: &Path, name: &str) -> Result<u64> {
     let mut copy = HashFile::create(folder, name)?;
     io::copy(&mut survey.medium.any(name)?, &mut copy).map_err(|e| failed(name, e))?;
     Ok(copy.close()?.size)
