@@ -89,6 +89,12 @@ impl Patch {
         self.find(&(offset..offset)).map_or(0, |(range, _)| range.end.saturating_sub(offset))
     }
 
+    /// Where the first range after `offset` begins.
+    pub fn next(&self, offset: u64) -> Option<u64> {
+        let at = self.ranges.partition_point(|(range, _)| range.start <= offset);
+        self.ranges.get(at).map(|(range, _)| range.start)
+    }
+
     pub fn covers(&self, bytes: &Range<u64>) -> bool {
         self.find(bytes).is_some()
     }
@@ -155,6 +161,20 @@ pub fn stash(
         names.push(name::patch(free));
     }
     staging.place(names.iter().map(String::as_str))
+}
+
+/// The patches that a stash holds.
+pub fn stashed(survey: &Survey, into: &Path) -> Result<Vec<Patch>> {
+    let folder = into.join(survey.header.folder_name());
+    let mut patches = Vec::new();
+    for name in (1..).map(name::patch) {
+        match File::open(folder.join(&name)) {
+            Ok(file) => patches.push(open(file, &name, &survey.header_sha256)?),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => break,
+            Err(e) => return Err(Error::io("reading a stash", e)),
+        }
+    }
+    Ok(patches)
 }
 
 /// A copy of a file of the medium, durable when it returns; its length.

@@ -139,17 +139,20 @@ impl Survey {
         Ok(Harm { stretches, ranges, repairable, damage })
     }
 
-    /// A file whose SHA-256 holds is not damaged, whatever the checks say.
+    /// A file whose SHA-256 holds is not damaged, whatever the checks say, and even when there are none.
     fn forgive_whole(&self, layout: &Layout, damage: &mut Damage) {
         let mut broken = Damage::none(layout);
         for (file, _) in self.faults() {
             if let Some(span) = self.span_of(&file.name).filter(|span| !span.is_empty()) {
                 broken.lose_data(layout, span);
             }
+            if let Some(Name::Parity(n)) = Name::parse(&file.name) {
+                let start = u64::from(n - 1) * self.header.payload.volume_size;
+                broken.lose_parity(layout, start..start.saturating_add(file.size));
+            }
         }
-        let whole: Vec<u64> =
-            damage.data.ranges().flatten().filter(|slice| !broken.data.contains(*slice)).collect();
-        whole.into_iter().for_each(|slice| damage.data.remove(slice));
+        damage.data.retain(|slice| broken.data.contains(slice));
+        damage.parity.retain(|slice| broken.parity.contains(slice));
     }
 
     fn stretches(&self, range: &Range<u64>) -> Vec<Stretch> {
