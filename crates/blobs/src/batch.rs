@@ -15,7 +15,7 @@ use cofferdam_types::{Digests, Error, Result, Sha256};
 
 use crate::{
     Batch, MultiHasher,
-    local::{LocalBlobs, Temporary, sync_folder},
+    local::{LocalBlobs, Temporary, TemporaryPath, sync_folder},
 };
 
 /// From so many files on, one sync of the file system is cheaper than one for each file.
@@ -25,8 +25,16 @@ const CHUNK: usize = 256 * 1024;
 /// A batch on the local disk.
 pub struct LocalBatch {
     blobs: LocalBlobs,
-    waiting: Vec<(Temporary, PathBuf)>,
+    waiting: Vec<Waiting>,
     buffer: Vec<u8>,
+}
+
+/// A blob whose bytes are written and not yet durable.
+struct Waiting {
+    temporary: TemporaryPath,
+    path: PathBuf,
+    /// Only while there are fewer than [`MANY`]: a process may not hold a file open for each of thousands.
+    file: Option<File>,
 }
 
 impl LocalBatch {
@@ -36,10 +44,10 @@ impl LocalBatch {
 
     fn make_durable(&self) -> std::io::Result<()> {
         if self.waiting.len() < MANY {
-            return self.waiting.iter().try_for_each(|(file, _)| file.file.sync_data());
+            return self.waiting.iter().filter_map(|w| w.file.as_ref()).try_for_each(File::sync_data);
         }
-        match self.waiting.first() {
-            Some((file, _)) => Ok(rustix::fs::syncfs(&file.file)?),
+        match self.waiting.first().and_then(|w| w.file.as_ref()) {
+            Some(file) => Ok(rustix::fs::syncfs(file)?),
             None => Ok(()),
         }
     }
@@ -73,7 +81,9 @@ impl Batch for LocalBatch {
             .file
             .set_permissions(fs::Permissions::from_mode(0o444))
             .map_err(|e| Error::io("keeping a blob", e))?;
-        self.waiting.push((temporary, path));
+        let Temporary { file, path: temporary } = temporary;
+        let file = (self.waiting.len() < MANY - 1).then_some(file);
+        self.waiting.push(Waiting { temporary, path, file });
         Ok(digests)
     }
 
@@ -81,13 +91,13 @@ impl Batch for LocalBatch {
         let failed = |e| Error::io("keeping blobs", e);
         self.make_durable().map_err(failed)?;
         let mut folders = BTreeSet::new();
-        for (temporary, path) in self.waiting.drain(..) {
+        for Waiting { temporary, path, .. } in self.waiting.drain(..) {
             let folder = path.parent().map(PathBuf::from).unwrap_or_default();
             if !folder.exists() {
                 fs::create_dir_all(&folder).map_err(failed)?;
                 folders.extend(folder.parent().map(PathBuf::from));
             }
-            fs::rename(&temporary.path, &path).map_err(failed)?;
+            fs::rename(&temporary.0, &path).map_err(failed)?;
             folders.insert(folder);
         }
         if folders.len() < MANY {

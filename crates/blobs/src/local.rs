@@ -106,7 +106,7 @@ impl LocalBlobs {
             fs::create_dir_all(folder).map_err(failed)?;
             sync_folder(&self.root.join("sha256"))?;
         }
-        fs::rename(&temporary.path, &path).map_err(failed)?;
+        fs::rename(&temporary.path.0, &path).map_err(failed)?;
         sync_folder(folder)
     }
 
@@ -132,11 +132,14 @@ impl LocalBlobs {
     }
 }
 
-/// A file in `tmp/` that is gone when it is dropped, unless it was renamed.
+/// A file in `tmp/`, open for writing.
 pub(crate) struct Temporary {
     pub(crate) file: File,
-    pub(crate) path: PathBuf,
+    pub(crate) path: TemporaryPath,
 }
+
+/// Where a file in `tmp/` lies: it is gone when this is dropped, unless it was renamed.
+pub(crate) struct TemporaryPath(pub(crate) PathBuf);
 
 impl Temporary {
     fn create(root: &Path, number: u64) -> Result<Self> {
@@ -147,14 +150,14 @@ impl Temporary {
             .mode(0o600)
             .open(&path)
             .map_err(|e| Error::io("starting a blob", e))?;
-        Ok(Self { file, path })
+        Ok(Self { file, path: TemporaryPath(path) })
     }
 }
 
-impl Drop for Temporary {
+impl Drop for TemporaryPath {
     fn drop(&mut self) {
         // After the rename there is nothing of this name; before it, the bytes must not stay.
-        let _ = fs::remove_file(&self.path);
+        let _ = fs::remove_file(&self.0);
     }
 }
 

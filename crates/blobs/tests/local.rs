@@ -68,3 +68,20 @@ async fn a_full_disk_is_said_and_leaves_nothing() {
     assert_eq!((error.kind(), left), (ErrorKind::NoSpace, 0), "{error}");
     assert_eq!(small.ok(), Some(Sha256::of(b"small")), "the store goes on");
 }
+
+#[tokio::test]
+async fn a_batch_of_thousands_holds_few_files_open() {
+    let home = tempfile::tempdir().unwrap();
+    let blobs = LocalBlobs::open(home.path()).unwrap();
+    let mut batch = blobs.batch().unwrap();
+    for n in 0..3_000u32 {
+        let bytes = n.to_le_bytes();
+        batch.put(&Sha256::of(&bytes), 4, &mut bytes.as_slice()).unwrap();
+    }
+    // The other tests of this process hold some, too.
+    let open = fs::read_dir("/proc/self/fd").unwrap().count();
+    assert!(open < 300, "{open} files are open");
+    batch.commit().unwrap();
+    assert_eq!(blobs.list(None, 5_000).await.unwrap().len(), 3_000);
+    assert_eq!(fs::read_dir(home.path().join("tmp")).unwrap().count(), 0);
+}

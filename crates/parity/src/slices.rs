@@ -52,6 +52,20 @@ impl SliceSet {
         (range.start..range.end.min(self.bound)).for_each(|slice| self.remove(slice));
     }
 
+    /// Removes the members for which `keep` is false.
+    pub fn retain(&mut self, keep: impl Fn(u64) -> bool) {
+        for (number, word) in (0u64..).zip(&mut self.words) {
+            let mut rest = *word;
+            while rest != 0 {
+                let bit = rest.trailing_zeros();
+                rest &= rest - 1;
+                if !keep(number * 64 + u64::from(bit)) {
+                    *word &= !(1 << bit);
+                }
+            }
+        }
+    }
+
     /// Whether the slice is a member.
     #[must_use]
     pub fn contains(&self, slice: u64) -> bool {
@@ -118,6 +132,8 @@ mod tests {
         assert_eq!(set.ranges().collect::<Vec<_>>(), [0..1, 60..100, 101..130, 199..200]);
         assert_eq!(set.len(), 71);
         assert!(!set.contains(200) && set.contains(199));
+        set.retain(|slice| slice != 199 && !(64..128).contains(&slice));
+        assert_eq!(set.ranges().collect::<Vec<_>>(), [0..1, 60..64, 128..130]);
         set.remove_range(0..u64::MAX);
         assert!(set.is_empty() && set.ranges().next().is_none());
     }

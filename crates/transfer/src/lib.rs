@@ -8,7 +8,7 @@
 //! | the manifest's lines and their closure | `manifest` |
 //! | packs, volumes, the threads that press them | `pack`, `volume`, `press`, `writer` |
 //! | which files are whole, missing, damaged | `survey`, over `medium` |
-//! | parity, repair, the answer to a repair request | `parity`, `repair`, `patch` |
+//! | parity, repair, the answer to a repair request | `parity`, `repair`, `patch`, over `staging` |
 //! | blobs out of a verified transfer | `read` |
 //! | order and age | `sequence` |
 //! | which file goes onto which medium of a set | `media` |
@@ -38,6 +38,7 @@ pub mod receipt;
 mod refusal;
 mod repair;
 mod sequence;
+mod staging;
 mod station;
 mod survey;
 mod trust;

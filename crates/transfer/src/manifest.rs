@@ -231,6 +231,10 @@ impl Index {
         if self.wanted.len() == self.wanted.capacity() {
             self.wanted.sort_unstable();
             self.wanted.dedup();
+            // Nearly full again, it would be sorted with every record.
+            if self.wanted.len() > self.wanted.capacity() / 2 {
+                self.wanted.reserve(self.wanted.capacity());
+            }
         }
         Ok(())
     }
@@ -544,6 +548,28 @@ mod tests {
         assert_eq!(closes(&[recipe(3, 5), recipe(4, 5)]), "taken");
         assert_eq!(closes(&[recipe(3, 5), recipe(4, 1)]), "not-closed", "a held blob is no payload");
         assert_eq!(closes(&[recipe(3, 5), recipe(4, 3)]), "not-closed", "a result is no payload");
+    }
+
+    #[test]
+    fn what_is_wanted_is_sorted_seldom() {
+        let mut index = Index::default();
+        let take = |index: &mut Index, blob: &[u8]| {
+            let before = index.wanted.len();
+            index.take(Record::Artifact { value: Value::Null, blobs: vec![Sha256::of(blob)] }).unwrap();
+            usize::from(index.wanted.len() <= before)
+        };
+        take(&mut index, b"shared");
+        for n in 0..600u32 {
+            take(&mut index, &n.to_le_bytes());
+        }
+        for n in 600u32.. {
+            if index.wanted.len() + 1 == index.wanted.capacity() {
+                break;
+            }
+            take(&mut index, &n.to_le_bytes());
+        }
+        let sorted: usize = (0..500).map(|_| take(&mut index, b"shared")).sum();
+        assert_eq!(sorted, 1);
     }
 
     #[test]

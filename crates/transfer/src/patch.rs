@@ -21,6 +21,7 @@ use crate::{
     name,
     parity::Data,
     refusal::Refusal,
+    staging::Staging,
     survey::Survey,
     volume::{HashFile, Parts, failed},
 };
@@ -88,6 +89,12 @@ impl Patch {
         self.find(&(offset..offset)).map_or(0, |(range, _)| range.end.saturating_sub(offset))
     }
 
+    /// Where the first range after `offset` begins.
+    pub fn next(&self, offset: u64) -> Option<u64> {
+        let at = self.ranges.partition_point(|(range, _)| range.start <= offset);
+        self.ranges.get(at).map(|(range, _)| range.start)
+    }
+
     pub fn covers(&self, bytes: &Range<u64>) -> bool {
         self.find(bytes).is_some()
     }
@@ -141,20 +148,37 @@ pub fn stash(
     into: &Path,
 ) -> Result<PathBuf> {
     let folder = into.join(survey.header.folder_name());
-    std::fs::create_dir_all(&folder).map_err(|e| failed("a stash", e))?;
-    for name in [name::HEADER, survey.header.manifest_name()] {
-        if !folder.join(name).exists() {
-            copy(survey, &folder, name)?;
-        }
+    // A file that is cut short would keep every later medium from being read.
+    let staging = Staging::create(into, &survey.header.folder_name(), "stashing")?;
+    let mut names: Vec<String> = [name::HEADER, survey.header.manifest_name()].map(str::to_owned).into();
+    names.retain(|name| !folder.join(name).exists());
+    for name in &names {
+        copy(survey, staging.path(), name)?;
     }
     if !ranges.is_empty() {
         let free = (1..).find(|n| !folder.join(name::patch(*n)).exists()).unwrap_or(1);
-        write(&folder, free, &survey.header_sha256, ranges, read)?;
+        write(staging.path(), free, &survey.header_sha256, ranges, read)?;
+        names.push(name::patch(free));
     }
-    Ok(folder)
+    staging.place(names.iter().map(String::as_str))
 }
 
-fn copy(survey: &Survey, folder: &Path, name: &str) -> Result<u64> {
+/// The patches that a stash holds.
+pub fn stashed(survey: &Survey, into: &Path) -> Result<Vec<Patch>> {
+    let folder = into.join(survey.header.folder_name());
+    let mut patches = Vec::new();
+    for name in (1..).map(name::patch) {
+        match File::open(folder.join(&name)) {
+            Ok(file) => patches.push(open(file, &name, &survey.header_sha256)?),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => break,
+            Err(e) => return Err(Error::io("reading a stash", e)),
+        }
+    }
+    Ok(patches)
+}
+
+/// A copy of a file of the medium, durable when it returns; its length.
+pub fn copy(survey: &Survey, folder: &Path, name: &str) -> Result<u64> {
     let mut copy = HashFile::create(folder, name)?;
     io::copy(&mut survey.medium.any(name)?, &mut copy).map_err(|e| failed(name, e))?;
     Ok(copy.close()?.size)

@@ -258,7 +258,7 @@ impl Contents {
         let (mut here, mut missing) = (Vec::new(), std::collections::BTreeSet::new());
         for group in groups {
             let (from, len) = self.span(group);
-            if payload.here(from, from + len).1 {
+            if payload.here(from, from + len) {
                 here.push(*group);
                 continue;
             }
@@ -271,22 +271,23 @@ impl Contents {
     }
 
     /// Keeps what is needed to go on without these media: header, manifest, and the parts that are here of
-    /// groups that are not here whole. `into/<the transfer's name>` is given together with the next medium.
+    /// groups that are not here whole, but for those that the stash holds already.
+    /// `into/<the transfer's name>` is given together with the next medium.
     ///
     /// # Errors
     /// `NoSpace`; a medium that cannot be read.
     pub fn stash(&self, groups: &[Group], into: &Path) -> Done<PathBuf> {
         let payload = self.survey.payload()?;
-        let shift = self.survey.header.file(self.survey.header.manifest_name()).map_or(0, |f| f.size);
+        let kept = crate::patch::stashed(&self.survey, into)?;
+        let mut spans: Vec<_> = groups.iter().map(|group| self.span(group)).collect();
+        spans.retain(|(from, len)| !payload.here(*from, from + len));
+        // A patch lists its ranges in ascending order.
+        spans.sort_unstable();
         let mut ranges = Vec::new();
-        for group in groups {
-            let (from, len) = self.span(group);
-            let (here, whole) = payload.here(from, from + len);
-            if !whole {
-                ranges.extend(here.into_iter().map(|(offset, len)| (offset + shift, len)));
-            }
+        for (from, len) in spans {
+            payload.stretches(from, from + len, &kept, &mut ranges);
         }
-        let read = |offset: u64, out: &mut [u8]| payload.read_at(offset - shift, out);
+        let read = |offset: u64, out: &mut [u8]| payload.read_at(offset - payload.shift, out);
         crate::patch::stash(&self.survey, &ranges, &read, into)
     }
 

@@ -1,10 +1,11 @@
 //! Damage: where it is, what it touches, and its repair from parity and patches.
 //!
-//! The medium is never written: whole copies of what was damaged go into a folder of the caller's, which is
-//! then read together with the medium. A repaired file counts only when it has the SHA-256 that was signed.
+//! Whole copies of what was damaged go into a folder of the caller's, which is then read together with the
+//! medium. That folder may be the medium itself, so nothing in it is touched before every copy has the SHA-256
+//! that was signed; and nothing else of the medium may ever be written.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
     ops::Range,
     os::unix::fs::FileExt as _,
@@ -21,10 +22,11 @@ use crate::{
     medium,
     name::{self, Name, README},
     parity::{Data, Spare},
-    readme,
+    patch, readme,
     refusal::{Refusal, from_error},
+    staging::Staging,
     survey::{FileState, Progress, Survey},
-    volume::{Parts, failed},
+    volume::{Parts, failed, write_file},
 };
 
 /// A damaged stretch of one file.
@@ -137,17 +139,20 @@ impl Survey {
         Ok(Harm { stretches, ranges, repairable, damage })
     }
 
-    /// A file whose SHA-256 holds is not damaged, whatever the checks say.
+    /// A file whose SHA-256 holds is not damaged, whatever the checks say, and even when there are none.
     fn forgive_whole(&self, layout: &Layout, damage: &mut Damage) {
         let mut broken = Damage::none(layout);
         for (file, _) in self.faults() {
             if let Some(span) = self.span_of(&file.name).filter(|span| !span.is_empty()) {
                 broken.lose_data(layout, span);
             }
+            if let Some(Name::Parity(n)) = Name::parse(&file.name) {
+                let start = u64::from(n - 1) * self.header.payload.volume_size;
+                broken.lose_parity(layout, start..start.saturating_add(file.size));
+            }
         }
-        let whole: Vec<u64> =
-            damage.data.ranges().flatten().filter(|slice| !broken.data.contains(*slice)).collect();
-        whole.into_iter().for_each(|slice| damage.data.remove(slice));
+        damage.data.retain(|slice| broken.data.contains(slice));
+        damage.parity.retain(|slice| broken.parity.contains(slice));
     }
 
     fn stretches(&self, range: &Range<u64>) -> Vec<Stretch> {
@@ -174,11 +179,12 @@ impl Survey {
         Ok(left)
     }
 
-    /// Mends damaged and missing files into `into/<the transfer's name>`, from patches and parity.
+    /// Mends damaged and missing files into `into/<the transfer's name>`, from patches and parity. That folder
+    /// may be one of those that are read: only whole files are renamed into it.
     ///
     /// # Errors
     /// `unrepairable` when too much is lost; `repair-failed` when a mended file is not the one that was
-    /// signed; `NoSpace`. No mended file is left then.
+    /// signed; `NoSpace`. Nothing was changed then.
     pub fn repair(&self, into: &Path, progress: &dyn Progress) -> Result<Repaired> {
         let harm = self.harm(progress)?;
         if !harm.repairable {
@@ -187,26 +193,16 @@ impl Survey {
             return Err(Error::new(ErrorKind::MissingVolume, "unrepairable", text)
                 .hint("write a repair request: `cofferdam repair --request FILE`; the sender answers it with what is lost"));
         }
-        let folder = into.join(&self.medium.name);
-        fs::create_dir_all(&folder).map_err(|e| failed("a repaired folder", e))?;
-        let mended = self.mend(&folder, &harm);
-        if mended.is_err() {
-            let _ = fs::remove_dir_all(&folder);
-        }
-        let files = mended?;
+        let staging = Staging::create(into, &self.medium.name, "mending")?;
+        patch::copy(self, staging.path(), name::HEADER)?;
+        let files = self.mend(staging.path(), &harm)?;
+        let folder = staging.place([name::HEADER].into_iter().chain(files.iter().map(String::as_str)))?;
         let bytes = harm.ranges.iter().map(|r| r.1).sum();
         Ok(Repaired { folder, files, bytes })
     }
 
     fn mend(&self, folder: &Path, harm: &Harm) -> Result<Vec<String>> {
         let (geometry, layout) = self.geometry()?;
-        let header = File::create_new(folder.join(name::HEADER)).map_err(|e| failed(name::HEADER, e));
-        let mut header = match header {
-            Ok(file) => file,
-            // What an earlier, interrupted repair left is written again.
-            Err(_) => File::create(folder.join(name::HEADER)).map_err(|e| failed(name::HEADER, e))?,
-        };
-        io::copy(&mut self.medium.any(name::HEADER)?, &mut header).map_err(|e| failed(name::HEADER, e))?;
         let sheets = self.sheets(folder, &layout, harm)?;
         let left = self.apply_patches(&layout, harm, &sheets)?;
         let (data, spare) = (self.data(&(0..u64::MAX)), self.spare(true));
@@ -244,8 +240,7 @@ impl Survey {
             let Some(span) = self.span_of(&entry.name) else { continue };
             let at = |e| failed(&entry.name, e);
             let path = folder.join(&entry.name);
-            let file =
-                File::options().read(true).write(true).create(true).truncate(true).open(path).map_err(at)?;
+            let file = File::options().read(true).write(true).create_new(true).open(path).map_err(at)?;
             file.set_len(entry.size).map_err(at)?;
             if matches!(state, FileState::Damaged { .. })
                 && let Some(old) = self.as_it_is(&entry.name)
@@ -285,7 +280,7 @@ impl Survey {
         if !known {
             return Ok(Vec::new());
         }
-        fs::write(folder.join(README), text).map_err(|e| failed(README, e))?;
+        write_file(folder, README, text.as_bytes())?;
         Ok(vec![README.to_owned()])
     }
 }

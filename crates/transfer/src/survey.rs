@@ -174,14 +174,14 @@ impl Survey {
         self.require_present()
     }
 
-    /// The refusal for the first missing file that reading needs.
+    /// The refusal for the first missing file that reading needs. What nobody has hashed counts as missing.
     ///
     /// # Errors
     /// `missing-file`, saying how many are missing.
     pub fn require_present(&self) -> Result<(), Refusal> {
         let missing: Vec<&str> = self
             .faults()
-            .filter(|(file, state)| **state == FileState::Missing && !is_spare(&file.name))
+            .filter(|(file, state)| !matches!(state, FileState::Damaged { .. }) && !is_spare(&file.name))
             .map(|(file, _)| file.name.as_str())
             .collect();
         let Some(first) = missing.first() else { return Ok(()) };
@@ -197,8 +197,7 @@ impl Survey {
         let number = self.header.files.iter().position(|f| f.name == name);
         match number.and_then(|n| self.states.get(n)) {
             Some(FileState::Whole { folder }) => self.medium.file(*folder, name),
-            Some(FileState::Damaged { folder, .. }) => {
-                let _ = folder;
+            Some(FileState::Damaged { .. }) => {
                 Err(Refusal::failed("digest-mismatch", "its bytes are not those that were signed").at(name))
             }
             _ => Err(medium::missing(name)),
@@ -244,7 +243,7 @@ pub(crate) struct Payload {
     parts: Parts,
     patches: Vec<Patch>,
     /// Where the payload starts in the data stream, in which patches count.
-    shift: u64,
+    pub shift: u64,
 }
 
 impl Payload {
@@ -275,21 +274,48 @@ impl Payload {
         Ok(())
     }
 
-    /// The ranges of `from..to` that are here, and whether that is all of it.
-    pub fn here(&self, from: u64, to: u64) -> (Vec<(u64, u64)>, bool) {
-        let (mut ranges, mut at, mut whole) = (Vec::new(), from, true);
+    /// Whether all of `from..to` is here.
+    pub fn here(&self, from: u64, to: u64) -> bool {
+        let mut at = from;
         while at < to {
-            let patched = self.patches.iter().map(|p| p.reach(at + self.shift)).max().unwrap_or(0);
-            let n = self.parts.reach(at).max(patched).min(to - at);
-            if n > 0 {
-                ranges.push((at, n));
-                at += n;
-                continue;
+            match self.reach(at) {
+                0 => return false,
+                n => at = at.saturating_add(n),
             }
-            whole = false;
-            at = self.parts.next_part(at).min(to);
         }
-        (ranges, whole)
+        true
+    }
+
+    /// Adds to `ranges` the stretches of `from..to` that are here and in none of the patches `kept`, as offset
+    /// and length in the data stream.
+    pub fn stretches(&self, from: u64, to: u64, kept: &[Patch], ranges: &mut Vec<(u64, u64)>) {
+        let reach = |patches: &[Patch], at| patches.iter().map(|p| p.reach(at)).max().unwrap_or(0);
+        let next =
+            |patches: &[Patch], at| patches.iter().filter_map(|p| p.next(at)).min().unwrap_or(u64::MAX);
+        let (mut at, end) = (from + self.shift, to + self.shift);
+        while at < end {
+            let held = reach(kept, at);
+            let n = self.reach(at - self.shift);
+            if held > 0 {
+                at = at.saturating_add(held);
+            } else if n > 0 {
+                let until = at.saturating_add(n).min(next(kept, at)).min(end);
+                match ranges.last_mut() {
+                    Some((offset, len)) if *offset + *len == at => *len += until - at,
+                    _ => ranges.push((at, until - at)),
+                }
+                at = until;
+            } else {
+                let part = self.parts.next_part(at - self.shift).saturating_add(self.shift);
+                at = part.min(next(&self.patches, at));
+            }
+        }
+    }
+
+    /// How many bytes from `at` on lie in one volume or one patch.
+    fn reach(&self, at: u64) -> u64 {
+        let patched = self.patches.iter().map(|p| p.reach(at + self.shift)).max().unwrap_or(0);
+        self.parts.reach(at).max(patched)
     }
 }
 
@@ -307,6 +333,8 @@ fn state_of(medium: &Medium, entry: &FileEntry, step: &dyn Fn(u64)) -> Result<Fi
             Ok((size, sha256)) if size == entry.size && sha256 == entry.sha256 => {
                 return Ok(FileState::Whole { folder: *folder });
             }
+            // The first copy counts: what is left of an earlier attempt comes behind the medium's own.
+            _ if state != FileState::Missing => {}
             Ok((size, _)) => state = FileState::Damaged { folder: *folder, size },
             // A sector that cannot be read is damage like any other.
             Err(refusal) => {

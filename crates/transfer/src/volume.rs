@@ -45,6 +45,13 @@ impl HashFile {
     }
 }
 
+/// Writes a whole file, durable when it returns.
+pub fn write_file(folder: &Path, name: &str, bytes: &[u8]) -> Result<FileEntry> {
+    let mut file = HashFile::create(folder, name)?;
+    io::Write::write_all(&mut file, bytes).map_err(|e| failed(name, e))?;
+    file.close()
+}
+
 /// Files that become durable while others are written.
 #[derive(Default)]
 pub struct Syncs(VecDeque<JoinHandle<Result<()>>>);

@@ -28,7 +28,8 @@ use crate::{
     parity,
     press::{EntropyByFile, Press, Pressed, Raw, system_entropy},
     readme,
-    volume::{Cutter, HashFile, Syncs, failed},
+    staging::hidden_folder,
+    volume::{Cutter, HashFile, Syncs, failed, write_file},
 };
 
 /// What the caller decides about a transfer.
@@ -599,27 +600,6 @@ fn first_header(draft: &HeaderDraft, door: &Door) -> Result<Header> {
     })
 }
 
-fn write_file(folder: &Path, name: &str, bytes: &[u8]) -> Result<FileEntry> {
-    let mut file = HashFile::create(folder, name)?;
-    file.write_all(bytes).map_err(|e| failed(name, e))?;
-    file.close()
-}
-
 fn duplicate(sha256: Sha256) -> Error {
     Error::conflict("duplicate-blob", format!("blob {sha256} was added before"))
-}
-
-/// Makes and locks the hidden folder; one that nobody holds is what a crash left.
-fn hidden_folder(folder: &Path) -> Result<File> {
-    let at = |e| Error::io("making the folder of a transfer", e);
-    if let Ok(left) = File::open(folder) {
-        left.try_lock().map_err(|_| {
-            Error::conflict("transfer-busy", "this transfer is being written by another process")
-        })?;
-        fs::remove_dir_all(folder).map_err(at)?;
-    }
-    fs::create_dir(folder).map_err(at)?;
-    let lock = File::open(folder).map_err(at)?;
-    lock.try_lock().map_err(|e| Error::io("locking the folder of a transfer", e.into()))?;
-    Ok(lock)
 }

@@ -1,11 +1,12 @@
 //! Lost and damaged volumes are mended from parity, and from an answer when parity is not enough.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
-use cofferdam_transfer::{Survey, answer};
+use cofferdam_transfer::{FileState, Survey, answer};
 
 use crate::made::{by_digest, files, noise, open, read_all, sealed, sealing, trust, write};
 
@@ -22,6 +23,11 @@ fn copy(from: &Path, to: &Path) -> PathBuf {
         fs::copy(from.join(&name), target.join(&name)).unwrap();
     }
     target
+}
+
+/// Every file of a folder, by name.
+fn bytes(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    files(dir).into_iter().map(|name| (name.clone(), fs::read(dir.join(name)).unwrap())).collect()
 }
 
 fn blobs() -> Vec<Vec<u8>> {
@@ -134,4 +140,97 @@ fn damage_is_mapped_to_the_blobs_it_touches() {
     );
     assert_eq!(contents.touched(start + len, 5), []);
     assert_eq!(contents.touched(0, u64::MAX).len(), 3);
+}
+
+#[test]
+fn a_medium_may_be_mended_in_its_own_place() {
+    let home = tempfile::tempdir().unwrap();
+    let path = write(home.path(), &blobs(), sealed(500_000, 50));
+    let before = bytes(&path);
+    fs::remove_file(path.join("v000007.ctv")).unwrap();
+    for name in ["v000011.ctv", "manifest.jsonl.zst.age"] {
+        let mut broken = before[name].clone();
+        broken[77] ^= 4;
+        fs::write(path.join(name), broken).unwrap();
+    }
+    let repaired = look(&[&path]).repair(home.path(), &()).unwrap();
+    assert_eq!((&repaired.folder, repaired.files.len()), (&path, 3));
+    assert!(bytes(&path) == before);
+    assert_eq!(files(home.path()), [path.file_name().unwrap().to_str().unwrap()], "nothing else is left");
+}
+
+#[test]
+fn a_repair_that_fails_leaves_the_medium_as_it_was() {
+    let home = tempfile::tempdir().unwrap();
+    let path = write(home.path(), &blobs(), sealed(2_000_000, 0));
+    let inside = copy(&path, &home.path().join("inside"));
+    let volume = inside.join("v000002.ctv");
+    let mut broken = fs::read(&volume).unwrap();
+    broken[77_777] ^= 4;
+    fs::write(&volume, broken).unwrap();
+    let harm = look(&[&inside]).harm(&()).unwrap();
+    fs::create_dir(home.path().join("answer")).unwrap();
+    let (folder, _) = answer(&look(&[&path]), &harm.ranges, &home.path().join("answer")).unwrap();
+    let patch = folder.join("r000001.ctr");
+    let mut bad = fs::read(&patch).unwrap();
+    *bad.last_mut().unwrap() ^= 1;
+    fs::write(&patch, bad).unwrap();
+
+    let before = bytes(&inside);
+    let failed = look(&[&inside, &folder]).repair(&home.path().join("inside"), &()).unwrap_err();
+    assert_eq!(failed.code(), "repair-failed");
+    assert!(bytes(&inside) == before);
+    assert_eq!(files(&home.path().join("inside")).len(), 1, "nothing else is left");
+}
+
+#[test]
+fn what_an_interrupted_repair_left_is_in_nobodys_way() {
+    let home = tempfile::tempdir().unwrap();
+    let path = write(home.path(), &blobs(), sealed(500_000, 50));
+    fs::remove_file(path.join("v000007.ctv")).unwrap();
+    let left = home.path().join(format!(".{}.mending", path.file_name().unwrap().to_str().unwrap()));
+    fs::create_dir(&left).unwrap();
+    fs::write(left.join("v000007.ctv"), b"half").unwrap();
+    look(&[&path]).repair(home.path(), &()).unwrap();
+    look(&[&path]).require_whole().unwrap();
+    assert!(!left.exists());
+}
+
+#[test]
+fn a_lost_volume_is_mended_without_the_checks_too() {
+    let home = tempfile::tempdir().unwrap();
+    let path = write(home.path(), &blobs(), sealed(500_000, 50));
+    let before = bytes(&path);
+    fs::remove_file(path.join("v000007.ctv")).unwrap();
+    fs::remove_file(path.join("checks.ctk")).unwrap();
+    let survey = look(&[&path]);
+    assert!(survey.harm(&()).unwrap().repairable);
+    let repaired = survey.repair(&home.path().join("mended"), &()).unwrap();
+    assert_eq!(repaired.files, ["v000007.ctv"]);
+    assert!(fs::read(repaired.folder.join("v000007.ctv")).unwrap() == before["v000007.ctv"]);
+}
+
+#[test]
+fn of_two_damaged_copies_the_first_folders_counts() {
+    let home = tempfile::tempdir().unwrap();
+    let path = write(home.path(), &blobs(), sealed(2_000_000, 0));
+    let left = copy(&path, &home.path().join("left"));
+    let volume = path.join("v000002.ctv");
+    let mut broken = fs::read(&volume).unwrap();
+    broken[77_777] ^= 4;
+    fs::write(&volume, broken).unwrap();
+    fs::write(left.join("v000002.ctv"), b"half").unwrap();
+    let survey = look(&[&path, &left]);
+    let states: Vec<_> = survey.faults().map(|(_, state)| state).collect();
+    assert_eq!(states, [&FileState::Damaged { folder: 0, size: 2_000_000 }]);
+    assert!(survey.harm(&()).unwrap().ranges.iter().map(|r| r.1).sum::<u64>() < 100_000);
+}
+
+#[test]
+fn what_nobody_has_hashed_is_not_whole() {
+    let home = tempfile::tempdir().unwrap();
+    let path = write(home.path(), &blobs(), sealed(2_000_000, 0));
+    let survey = Survey::open(&[&path], &trust(&[1, 2], 2, "inside")).unwrap();
+    assert_eq!(survey.require_whole().unwrap_err().code, "missing-file");
+    assert_eq!(survey.require_present().unwrap_err().code, "missing-file");
 }

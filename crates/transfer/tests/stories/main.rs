@@ -6,4 +6,5 @@ mod made;
 mod media;
 mod order;
 mod refused;
+mod stash;
 mod whole;
