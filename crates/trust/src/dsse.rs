@@ -138,7 +138,8 @@ fn too_large(what: &str) -> Error {
     Error::new(ErrorKind::TooLarge, "envelope-too-large", format!("the signed envelope has {what}"))
 }
 
-fn decode(text: &str, what: &str) -> Result<Vec<u8>> {
+/// Standard, padded base64 of an envelope; `what` it is, for the error.
+pub(crate) fn decode(text: &str, what: &str) -> Result<Vec<u8>> {
     let wrong = || Error::invalid("bad-envelope", format!("the {what} of the envelope is not base64"));
     STANDARD.decode(text).map_err(|_| wrong())
 }
@@ -271,6 +272,17 @@ mod tests {
         assert_eq!(envelope.unverified_payload().unwrap_err().code(), "bad-envelope");
         let many = sign("t", b"", &vec![&a; MAX_SIGNATURES + 1]);
         assert_eq!(many.unverified_payload().unwrap_err().code(), "envelope-too-large");
+    }
+
+    #[test]
+    fn a_field_that_nobody_signed_cannot_steer_a_terminal() {
+        let json = r#"{"\u001b[2J\u001b[1;1HSOUND":1}"#;
+        let error = Envelope::from_json(json.as_bytes()).unwrap_err();
+        assert_eq!(error.code(), "bad-envelope");
+        assert!(
+            error.message().contains("SOUND") && !error.message().contains(char::is_control),
+            "{error:?}"
+        );
     }
 
     #[test]
