@@ -86,7 +86,7 @@ fn attempt(
     let mut frames = Vec::new();
     let mut program = Vec::new();
     let mut scope = 0;
-    for part in cut(pieces, target.len()) {
+    for part in cut(pieces, target.len(), SECTION_RAW, SECTION_PLAIN) {
         let section = Draft { base, target, index, level }.section(part, &mut scope)?;
         frames.extend_from_slice(&section.1);
         program.push(section.0);
@@ -117,15 +117,18 @@ struct Compare<'a> {
     expected: &'a [u8],
 }
 
+impl Compare<'_> {
+    /// Are these the next bytes? If so they are taken.
+    fn takes(&mut self, bytes: &[u8]) -> bool {
+        let rest = self.expected.strip_prefix(bytes);
+        self.expected = rest.unwrap_or(self.expected);
+        rest.is_some()
+    }
+}
+
 impl std::io::Write for Compare<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        match self.expected.strip_prefix(bytes) {
-            Some(rest) => {
-                self.expected = rest;
-                Ok(bytes.len())
-            }
-            None => Err(std::io::ErrorKind::InvalidData.into()),
-        }
+        if self.takes(bytes) { Ok(bytes.len()) } else { Err(std::io::ErrorKind::InvalidData.into()) }
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -135,13 +138,7 @@ impl std::io::Write for Compare<'_> {
 
 impl Sink for &mut Compare<'_> {
     fn take(&mut self, bytes: &[u8]) -> Result<()> {
-        match self.expected.strip_prefix(bytes) {
-            Some(rest) => {
-                self.expected = rest;
-                Ok(())
-            }
-            None => Err(bad("the encoder is another")),
-        }
+        if self.takes(bytes) { Ok(()) } else { Err(bad("the encoder is another")) }
     }
 
     fn work(&mut self, _units: u64) -> Result<()> {
@@ -203,33 +200,35 @@ struct Part<'a> {
     last: bool,
 }
 
-/// Cuts the target into sections after pieces, or within long stretches without one.
-fn cut(pieces: &[Piece], len: usize) -> Vec<Part<'_>> {
+/// Cuts the target into sections after pieces, or within stretches without one that are longer than `raw`;
+/// never within a piece, which lies whole in one section. The pieces are in order and do not overlap.
+fn cut(pieces: &[Piece], len: usize, raw: usize, plain: usize) -> Vec<Part<'_>> {
     let mut parts = Vec::new();
-    let (mut start, mut first, mut plain) = (0, 0, 0);
+    let (mut start, mut first, mut size) = (0, 0, 0);
+    // Where the last piece of the open section ends: nothing before may be cut.
+    let mut held = 0;
+    let mut close = |range: Range<usize>, within: Range<usize>, last: bool| {
+        parts.push(Part { range, pieces: pieces.get(within).unwrap_or(&[]), last });
+    };
     for (index, piece) in pieces.iter().enumerate() {
-        while piece.range.start - start > SECTION_RAW {
-            let end = start + SECTION_RAW;
-            parts.push(Part {
-                range: start..end,
-                pieces: pieces.get(first..index).unwrap_or(&[]),
-                last: false,
-            });
-            (start, first, plain) = (end, index, 0);
+        while piece.range.start - start > raw {
+            let end = held.max(start + raw);
+            close(start..end, first..index, false);
+            (start, first, size) = (end, index, 0);
         }
-        plain += piece.size + piece.old_size;
-        if plain > SECTION_PLAIN {
-            let within = pieces.get(first..=index).unwrap_or(&[]);
-            parts.push(Part { range: start..piece.range.end, pieces: within, last: false });
-            (start, first, plain) = (piece.range.end, index + 1, 0);
+        held = piece.range.end;
+        size += piece.size + piece.old_size;
+        if size > plain {
+            close(start..held, first..index + 1, false);
+            (start, first, size) = (held, index + 1, 0);
         }
     }
-    while len - start > SECTION_RAW {
-        let end = start + SECTION_RAW;
-        parts.push(Part { range: start..end, pieces: pieces.get(first..).unwrap_or(&[]), last: false });
+    while len - start > raw && held.max(start + raw) < len {
+        let end = held.max(start + raw);
+        close(start..end, first..pieces.len(), false);
         (start, first) = (end, pieces.len());
     }
-    parts.push(Part { range: start..len, pieces: pieces.get(first..).unwrap_or(&[]), last: true });
+    close(start..len, first..pieces.len(), true);
     parts
 }
 
@@ -283,16 +282,15 @@ impl Draft<'_> {
     fn section(&self, part: Part<'_>, scope: &mut usize) -> Result<(Section, Vec<u8>)> {
         let missing = || Error::internal("a plan contradicts itself", "a stream is not where it was");
         let base_len = self.base.len() as u64;
-        let (mut views, mut starts, mut plains) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut views, mut starts, mut plains) = (Vec::new(), HashSet::new(), Vec::new());
         let mut end = *scope;
         for old in part.pieces.iter().filter_map(|piece| piece.old.as_ref()) {
-            if starts.contains(&old.range.start) {
+            if !starts.insert(old.range.start) {
                 continue;
             }
             let stream = self.base.get(old.range.clone()).ok_or_else(missing)?;
             let (plain, used) = inflate(stream, old.most).ok_or_else(missing)?;
             views.push((old.range.start as u64, used as u64, plain.len() as u64));
-            starts.push(old.range.start);
             plains.push(plain);
             end = end.max(old.range.end);
         }
@@ -347,5 +345,66 @@ impl Draft<'_> {
         let frame = patch::encode(&prefix, &steps.data, effort)?;
         section.frame.len = frame.len() as u64;
         Ok((section, frame))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pieces at these ranges, each with so many bytes of plain text.
+    fn pieces(of: &[(Range<usize>, usize)]) -> Vec<Piece> {
+        let encoder = Encoder::named("zlib-6-8").unwrap();
+        let one = |(range, size): &(Range<usize>, usize)| Piece {
+            range: range.clone(),
+            encoder,
+            old: None,
+            size: *size,
+            old_size: 0,
+        };
+        of.iter().map(one).collect()
+    }
+
+    /// Range of each part, and how many pieces lie in it. Checks what holds for every cut.
+    fn cut_at(of: &[(Range<usize>, usize)], len: usize) -> Vec<(Range<usize>, usize)> {
+        let pieces = pieces(of);
+        let parts = cut(&pieces, len, 64, 32);
+        let (mut at, mut count) = (0, 0);
+        for (n, part) in parts.iter().enumerate() {
+            assert_eq!((part.range.start, part.last), (at, n + 1 == parts.len()));
+            let inside =
+                |piece: &Piece| part.range.start <= piece.range.start && piece.range.end <= part.range.end;
+            assert!(part.pieces.iter().all(inside), "{of:?}: a piece is cut in two");
+            (at, count) = (part.range.end, count + part.pieces.len());
+        }
+        assert_eq!((at, count), (len, of.len()), "every byte and every piece lies in one part");
+        parts.iter().map(|part| (part.range.clone(), part.pieces.len())).collect()
+    }
+
+    #[test]
+    fn a_piece_over_the_border_of_a_section_stays_whole() {
+        // In units of MiB: what was reported, at the end and before another piece.
+        assert_eq!(cut_at(&[(62..66, 1)], 80), [(0..66, 1), (66..80, 0)]);
+        assert_eq!(cut_at(&[(62..66, 1), (70..71, 1)], 80), [(0..66, 1), (66..80, 1)]);
+        assert_eq!(cut_at(&[(62..80, 1)], 80), [(0..80, 1)]);
+        assert_eq!(cut_at(&[(10..150, 1)], 300), [(0..150, 1), (150..214, 0), (214..278, 0), (278..300, 0)]);
+        assert_eq!(cut_at(&[(10..150, 33)], 160), [(0..150, 1), (150..160, 0)]);
+    }
+
+    #[test]
+    fn long_stretches_and_much_plain_text_are_cut() {
+        assert_eq!(cut_at(&[], 10), [(0..10, 0)]);
+        assert_eq!(cut_at(&[], 64), [(0..64, 0)]);
+        assert_eq!(cut_at(&[], 130), [(0..64, 0), (64..128, 0), (128..130, 0)]);
+        assert_eq!(cut_at(&[(1..2, 20), (3..4, 20), (5..6, 1)], 7), [(0..4, 2), (4..7, 1)]);
+        assert_eq!(
+            cut_at(&[(0..1, 1), (200..201, 1)], 201),
+            [(0..64, 1), (64..128, 0), (128..192, 0), (192..201, 1)]
+        );
+        for from in 0..80 {
+            for len in 1..80 {
+                cut_at(&[(from..from + len, 1), (from + len..from + len + 3, 40), (165..166, 1)], 170);
+            }
+        }
     }
 }

@@ -89,12 +89,6 @@ impl Recipe {
         self.output
     }
 
-    /// Length in bytes of the base that the recipe needs.
-    #[must_use]
-    pub fn declared_base(&self) -> u64 {
-        self.base
-    }
-
     /// The canonical JSON: no spaces, fields in the order of the specification.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, path::Path};
 
-use cofferdam_transfer::{FileState as Found, Header, Progress, Refusal, Suite, Survey, Trust};
+use cofferdam_transfer::{Authority, FileState as Found, Header, Progress, Refusal, Suite, Survey, Trust};
 use cofferdam_types::Timestamp;
 
 use crate::report::{FileState, FlatReport, FlatState, Problem, Report, Span, Verdict};
@@ -44,12 +44,13 @@ pub fn inspect(
 ) -> Result<Report, Refusal> {
     let mut survey = Survey::open(folders, trust)?;
     let mut report = Report::of(&survey.header, survey.header_sha256, survey.signers.clone(), now);
+    report.root_expired = root_expired(&survey, trust, now);
     report.stations = survey.stations().map(str::to_owned).collect();
     watch.stage(Stage::Reading);
     let read = survey.hash(watch);
     take_states(&survey, &mut report);
     if let Err(refusal) = read {
-        return Ok(refused(report, &refusal));
+        return Ok(ended(report, &refusal));
     }
     let readable = survey.is_readable();
     if !readable {
@@ -62,7 +63,7 @@ pub fn inspect(
         watch.stage(Stage::FlatFiles);
         match survey.contents(None, watch) {
             Ok(contents) => report.flat = flat(&contents),
-            Err(refusal) => return Ok(refused(report, &refusal)),
+            Err(refusal) => return Ok(ended(report, &refusal)),
         }
     }
     report.verdict = match (damaged, readable) {
@@ -75,10 +76,29 @@ pub fn inspect(
     Ok(report)
 }
 
-fn refused(mut report: Report, refusal: &Refusal) -> Report {
-    report.verdict = Verdict::Refused;
-    report.advice = refusal.hint.clone();
+/// Is the newest trust root that is believed here past its date? Those on the way to it may be.
+fn root_expired(survey: &Survey, trust: &Trust, now: Timestamp) -> bool {
+    match (&trust.authority, survey.roots.last()) {
+        (Authority::Root(_), Some((newest, _))) => newest.expired(now),
+        (Authority::Root(root), None) => root.expired(now),
+        (Authority::Keys { .. }, _) => false,
+    }
+}
+
+/// The code of a medium that does not give what is on it. An honest copy on a bad disc has this; it says
+/// nothing about whoever wrote it.
+const UNREADABLE: &str = "unreadable";
+
+/// The report of an inspection that could not go on.
+fn ended(mut report: Report, refusal: &Refusal) -> Report {
     report.problem = Some(Problem::from(refusal));
+    if refusal.code == UNREADABLE {
+        report.verdict = Verdict::Damaged;
+        report.advice = advice(&report);
+    } else {
+        report.verdict = Verdict::Refused;
+        report.advice = refusal.hint.clone();
+    }
     report
 }
 
@@ -177,5 +197,39 @@ fn advice(report: &Report) -> String {
                 .to_owned()
         }
         Verdict::Refused => "do not use this copy; copy the folder again".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_medium_that_cannot_be_read_is_damaged_and_nobody_is_called_dishonest() {
+        let report: Report = serde_json::from_value(serde_json::json!({
+            "verdict": "refused", "advice": "", "identity": "0".repeat(64), "folder": "CT1-outside+inside-1-000003",
+            "stream": "outside+inside", "source": "outside", "destinations": ["inside"], "epoch": 1, "seq": 3,
+            "created": "2026-11-20T00:00:00.000Z", "notAfter": "2026-12-20T00:00:00.000Z",
+            "freshness": "current", "suite": "sealed", "signers": [], "files": [], "flat": [],
+            "repairable": null, "stations": [], "problem": null,
+        }))
+        .unwrap();
+        let trust = Trust { authority: Authority::Keys { keys: Vec::new(), threshold: 1 }, this_site: None };
+        let home = tempfile::tempdir().unwrap();
+        let mut refusal = inspect(&[&home.path().join("nowhere")], &trust, Timestamp(0), &()).unwrap_err();
+        refusal.code = UNREADABLE;
+        let ended_so = ended(report.clone(), &refusal);
+        assert_eq!(
+            (ended_so.verdict, ended_so.problem.as_ref().unwrap().code.as_str()),
+            (Verdict::Damaged, UNREADABLE)
+        );
+        let text = crate::to_text(&ended_so);
+        assert!(text.starts_with("DAMAGED") && !text.contains("honest"), "{text}");
+        assert!(text.contains("copy the named files again"), "{text}");
+
+        refusal.code = "unexpected-file";
+        let ended_so = ended(report, &refusal);
+        assert_eq!(ended_so.verdict, Verdict::Refused);
+        assert!(crate::to_text(&ended_so).starts_with("REFUSED: this is no honest copy"));
     }
 }

@@ -22,4 +22,4 @@ pub use statement::{
     Engine, Found, Heard, PREDICATE_TYPE, Seen, SignedStatement, Station, StationPredicate, read_statements,
     statement,
 };
-pub use text::{found_text, groups, size, to_text};
+pub use text::{found_text, size, to_text};

@@ -13,7 +13,7 @@ pub enum Verdict {
     Sound,
     /// All is sound but flat files that a station changed or removed.
     ChangedAtTheDoor,
-    /// A file has other bytes than those that were signed.
+    /// A file has other bytes than those that were signed, or cannot be read.
     Damaged,
     /// What is here is sound, and files are missing: media of a set, perhaps.
     Incomplete,
@@ -124,7 +124,7 @@ pub struct FlatReport {
     pub state: FlatState,
 }
 
-/// Why a transfer with a believed header is refused all the same.
+/// Why the inspection of a transfer with a believed header ended early.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// Stable code of the specification.
@@ -174,6 +174,10 @@ pub struct Report {
     pub suite: Suite,
     /// Who signed, of the keys that the station believes.
     pub signers: Vec<KeyId>,
+    /// The trust root that says so is past its date by the station's clock: a newer one may name other
+    /// people. Always false where single keys are believed.
+    #[serde(default)]
+    pub root_expired: bool,
     /// Every file of the header's list.
     pub files: Vec<FileReport>,
     /// Every flat file, when the manifest could be read and is not sealed.
@@ -182,12 +186,13 @@ pub struct Report {
     pub repairable: Option<bool>,
     /// Names of stations' statements that lie beside it, neither read nor believed.
     pub stations: Vec<String>,
-    /// What it is refused for, with the verdict `refused`.
+    /// What ended the inspection early: with the verdict `refused` what no honest copy has, with `damaged`
+    /// what the medium did not give.
     pub problem: Option<Problem>,
 }
 
 impl Report {
-    /// Bytes that the header lists.
+    /// Bytes that were signed: those of the header's list, and of the flat files as far as they are known.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         let fixed = self.files.iter().fold(0u64, |sum, f| sum.saturating_add(f.bytes));
@@ -233,6 +238,7 @@ impl Report {
             },
             suite: header.suite,
             signers,
+            root_expired: false,
             files: header.files.iter().map(unread).collect(),
             flat: Vec::new(),
             repairable: None,

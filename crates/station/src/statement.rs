@@ -121,8 +121,32 @@ pub struct SignedStatement {
     pub predicate: StationPredicate,
 }
 
+impl Station {
+    /// Can a statement name these people and engines? Ask before hours of reading, not after.
+    ///
+    /// # Errors
+    /// `Invalid` (`bad-station`) for a name that is empty, too long or not one line, or too many engines.
+    pub fn check(&self) -> Result<()> {
+        let engines = self.engines.iter().flat_map(|e| [&e.name, &e.version, &e.data_date, &e.verdict]);
+        let long = |text: &str| text.chars().count() > MAX_TEXT || text.chars().any(char::is_control);
+        let named = [&self.station, &self.person];
+        let wrong = named.iter().any(|text| text.trim().is_empty())
+            || named.into_iter().chain(engines).any(|text| long(text))
+            || self.engines.len() > MAX_ENGINES;
+        if wrong {
+            let text = "a statement names station and person, each on one line of at most 200 characters, \
+                        and at most 32 engines with facts as short";
+            return Err(Error::invalid("bad-station", text).hint(
+                "give `--station` and `--person`, and shorten what is long, that of an `--engine` too",
+            ));
+        }
+        Ok(())
+    }
+}
+
 impl SignedStatement {
-    /// Writes it as a new file into `folder`, durable before this returns. Where that is, a person decided.
+    /// Writes it as a new file into `folder`, the file and its name durable before this returns; half of one
+    /// is never left. Where that is, a person decided.
     ///
     /// # Errors
     /// `NoSpace`; `Invalid` (`statement-not-written`) when the folder takes no file, as a medium that is
@@ -132,29 +156,36 @@ impl SignedStatement {
         if fs::read(&path).is_ok_and(|there| there == self.bytes) {
             return Ok(path);
         }
-        let written = (|| {
-            let mut file = fs::File::create_new(&path)?;
-            file.write_all(&self.bytes)?;
-            file.sync_all()
-        })();
-        written.map(|()| path.clone()).map_err(|e| match e.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-                let _ = fs::remove_file(&path);
-                Error::io("writing a station's statement", e)
-            }
-            _ => Error::invalid(
-                "statement-not-written",
-                format!("{} cannot be written: {e}", path.display()),
-            )
+        let file = fs::File::create_new(&path).map_err(|e| not_written(&path, e))?;
+        let written = write_and_sync(file, &self.bytes).and_then(|()| fs::File::open(folder)?.sync_all());
+        written.map_err(|e| {
+            // This file is ours: it was not there before.
+            let _ = fs::remove_file(&path);
+            not_written(&path, e)
+        })?;
+        Ok(path)
+    }
+}
+
+fn write_and_sync(mut file: fs::File, bytes: &[u8]) -> std::io::Result<()> {
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn not_written(path: &Path, e: std::io::Error) -> Error {
+    match e.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            Error::io("writing a station's statement", e)
+        }
+        _ => Error::invalid("statement-not-written", format!("{} cannot be written: {e}", path.display()))
             .hint("name an existing folder that takes files; the medium itself may be closed for writing"),
-        })
     }
 }
 
 /// Signs what was seen.
 ///
 /// # Errors
-/// `Invalid` (`bad-station`) for a name that is empty, too long or not one line, or too many engines.
+/// As [`Station::check`].
 pub fn statement(
     report: &Report,
     station: &Station,
@@ -162,7 +193,7 @@ pub fn statement(
     tool: &str,
     key: &SigningKey,
 ) -> Result<SignedStatement> {
-    check_texts(station)?;
+    station.check()?;
     let count = |n: usize| n as u64;
     let names = |state| report.files_in(state).take(MAX_NAMES).map(|f| f.name.clone()).collect();
     let predicate = StationPredicate {
@@ -197,21 +228,6 @@ pub fn statement(
     let bytes = sign_statement(&said, &[key])?.to_json()?;
     let sha256 = Sha256::of(&bytes);
     Ok(SignedStatement { name: station_name(&sha256), sha256, bytes, predicate })
-}
-
-fn check_texts(station: &Station) -> Result<()> {
-    let engines = station.engines.iter().flat_map(|e| [&e.name, &e.version, &e.data_date, &e.verdict]);
-    let long = |text: &&String| text.chars().count() > MAX_TEXT || text.chars().any(char::is_control);
-    let named = [&station.station, &station.person];
-    let wrong = named.iter().any(|text| text.trim().is_empty())
-        || named.into_iter().chain(engines).any(|text| long(&text))
-        || station.engines.len() > MAX_ENGINES;
-    if wrong {
-        let text = "a statement names station and person, each on one line of at most 200 characters, \
-                    and at most 32 engines";
-        return Err(Error::invalid("bad-station", text).hint("give `--station` and `--person`"));
-    }
-    Ok(())
 }
 
 /// A statement whose signature holds.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use cofferdam_transfer::Suite;
+use cofferdam_types::groups;
 
 use crate::{
     report::{FileReport, FileState, FlatState, Freshness, Report, Verdict},
@@ -11,14 +12,6 @@ use crate::{
 
 /// Names of one sort that are shown before "and N more".
 const SHOWN: usize = 20;
-
-/// Hexadecimal digits in groups, for eyes: `groups("aabbccdd", 4)` is `aabb ccdd`.
-#[must_use]
-pub fn groups(hex: &str, each: usize) -> String {
-    let chars: Vec<char> = hex.chars().collect();
-    let parts: Vec<String> = chars.chunks(each.max(1)).map(|part| part.iter().collect()).collect();
-    parts.join(" ")
-}
 
 /// Bytes as people read them, powers of 1000.
 #[must_use]
@@ -53,6 +46,10 @@ pub fn to_text(report: &Report) -> String {
             line(&mut out, "CAUTION", "it was written later than this machine's clock says it is now");
         }
     }
+    if report.root_expired {
+        let text = "the trust root is past its date by this machine's clock: ask for the newest one";
+        line(&mut out, "CAUTION", text);
+    }
     line(&mut out, "kind", sealed);
     let hex = report.identity.to_hex();
     line(&mut out, "identity", &groups(&hex[..32], 8));
@@ -77,10 +74,17 @@ pub fn to_text(report: &Report) -> String {
     }
     faults(&mut out, report);
     if let Some(problem) = &report.problem {
-        let _ = write!(out, "\nrefused ({}): {}\n", problem.code, problem.message);
+        let what = if report.verdict == Verdict::Refused { "refused" } else { "not read" };
+        let _ = write!(out, "\n{what} ({}): {}\n", problem.code, plain(&problem.message));
     }
-    let _ = write!(out, "\nnext: {}\n", report.advice);
+    let _ = write!(out, "\nnext: {}\n", plain(&report.advice));
     out
+}
+
+/// A text of somebody else's in plain ASCII, on one line.
+fn plain(text: &str) -> String {
+    let one = |c: char| if matches!(c, ' '..='~') { c.to_string() } else { c.escape_default().to_string() };
+    text.chars().map(one).collect()
 }
 
 fn line(out: &mut String, name: &str, value: &str) {
@@ -111,6 +115,7 @@ fn headline(report: &Report) -> String {
             let removed = report.flat_in(FlatState::Removed).count();
             format!("CHANGED AT THE DOOR: {changed} file(s) changed, {removed} removed")
         }
+        Verdict::Damaged if report.problem.is_some() => "DAMAGED: the medium cannot be read".to_owned(),
         Verdict::Damaged => format!("DAMAGED: {} file(s)", count(FileState::Damaged)),
         Verdict::Incomplete => {
             let missing = count(FileState::Missing);
@@ -123,21 +128,22 @@ fn headline(report: &Report) -> String {
 fn faults(out: &mut String, report: &Report) {
     let damaged: Vec<String> = report.files_in(FileState::Damaged).map(damage).collect();
     list(out, "damaged", &damaged);
-    let name = |f: &FileReport| f.name.clone();
+    let name = |f: &FileReport| plain(&f.name);
     list(out, "missing", &report.files_in(FileState::Missing).map(name).collect::<Vec<_>>());
     for (title, state) in
         [("changed at the door", FlatState::Changed), ("removed at the door", FlatState::Removed)]
     {
-        list(out, title, &report.flat_in(state).map(|f| f.name.clone()).collect::<Vec<_>>());
+        list(out, title, &report.flat_in(state).map(|f| plain(&f.name)).collect::<Vec<_>>());
     }
 }
 
 fn damage(file: &FileReport) -> String {
     let found = file.found.unwrap_or(0);
+    let name = plain(&file.name);
     let mut text = match found.cmp(&file.bytes) {
-        std::cmp::Ordering::Less => format!("{}: has {found} of {} bytes", file.name, file.bytes),
-        std::cmp::Ordering::Greater => format!("{}: has more than its {} bytes", file.name, file.bytes),
-        std::cmp::Ordering::Equal => format!("{}: other bytes", file.name),
+        std::cmp::Ordering::Less => format!("{name}: has {found} of {} bytes", file.bytes),
+        std::cmp::Ordering::Greater => format!("{name}: has more than its {} bytes", file.bytes),
+        std::cmp::Ordering::Equal => format!("{name}: other bytes"),
     };
     for span in file.stretches.iter().take(4) {
         let _ = write!(text, ", {}..{}", span.offset, span.offset.saturating_add(span.len));
@@ -169,10 +175,12 @@ pub fn found_text(found: &[Found]) -> String {
         let _ = match &one.outcome {
             Ok(heard) => {
                 let p = &heard.predicate;
-                let (station, person) = (p.station.escape_debug(), p.person.escape_debug());
+                let (station, person) = (plain(&p.station), plain(&p.person));
                 writeln!(out, "  {}  {station} ({person}): {}", day(p.inspected), p.verdict.as_str())
             }
-            Err(problem) => writeln!(out, "  {}: not believed: {}", one.name, problem.message),
+            Err(problem) => {
+                writeln!(out, "  {}: not believed: {}", plain(&one.name), plain(&problem.message))
+            }
         };
     }
     out

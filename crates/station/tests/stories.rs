@@ -1,75 +1,23 @@
 //! A kiosk looks at transfers that are whole, broken, incomplete and changed, and says what it saw.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+mod made;
+
+use std::{fs, path::Path};
 
 use cofferdam_station::{
-    Engine, FileState, FlatState, Freshness, Report, Station, Verdict, inspect, read_statements, statement,
-    to_text,
+    Engine, FileState, FlatState, Freshness, Report, Station, Verdict, found_text, inspect, read_statements,
+    statement, to_text,
 };
-use cofferdam_transfer::{
-    Authority, Door, HeaderDraft, Profile, Record, Sealed, Trust, Writer, station_files,
-};
-use cofferdam_trust::{SigningKey, age::SealingKey};
+use cofferdam_transfer::{Authority, Trust, station_files};
+use cofferdam_trust::root::{Role, RoleKeys, Root, RootKey};
 use cofferdam_types::{Sha256, Timestamp};
+use made::{flat, key, sealed};
 
 const NOW: Timestamp = Timestamp::from_seconds(1_500);
-
-fn key(n: u8) -> SigningKey {
-    SigningKey::from_seed(&[n; 32]).unwrap()
-}
 
 fn trust() -> Trust {
     let keys = vec![key(1).verifying_key()];
     Trust { authority: Authority::Keys { keys, threshold: 1 }, this_site: None }
-}
-
-fn noise(len: usize, seed: u64) -> Vec<u8> {
-    let mut x = 0x2545_F491_4F6C_DD1Du64 ^ seed;
-    std::iter::repeat_with(|| {
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        x.to_le_bytes()[3]
-    })
-    .take(len)
-    .collect()
-}
-
-fn write(parent: &Path, door: Door) -> PathBuf {
-    let draft = HeaderDraft {
-        source: "outside".parse().unwrap(),
-        destinations: vec!["inside".parse().unwrap()],
-        epoch: 1,
-        seq: 3,
-        prev: None,
-        created: Timestamp::from_seconds(1_000),
-        not_after: Timestamp::from_seconds(2_000),
-        tool: "test 1".to_owned(),
-        receipt: None,
-        claims: [].into(),
-        roots: Vec::new(),
-    };
-    let blobs = [noise(600_000, 1), noise(200_000, 2), b"hello".to_vec()];
-    let mut writer = Writer::create(parent, draft, door).unwrap();
-    let digests = blobs.iter().map(|b| Sha256::of(b)).collect();
-    writer.add_record(Record::Artifact { value: serde_json::json!({ "n": 1 }), blobs: digests }).unwrap();
-    for (n, blob) in blobs.iter().enumerate() {
-        let name = format!("item-{n}.whl");
-        writer.add_blob(Sha256::of(blob), blob.len() as u64, &name, blob.as_slice()).unwrap();
-    }
-    writer.finish(&[&key(1)], &()).unwrap().path
-}
-
-fn sealed(parent: &Path) -> PathBuf {
-    let recipients = vec![SealingKey::from_secret(&[7; 32]).unwrap().recipient()];
-    write(parent, Door::Sealed(Sealed { recipients, volume_size: 100_000, parity_permille: 200 }))
-}
-
-fn flat(parent: &Path) -> PathBuf {
-    write(parent, Door::Inspectable(Profile::default()))
 }
 
 fn look(folders: &[&Path]) -> Report {
@@ -183,6 +131,33 @@ fn nothing_of_a_header_by_a_stranger_is_shown() {
     assert_eq!(inspect(&[&path], &elsewhere, NOW, &()).unwrap_err().code, "other-destination");
 }
 
+/// A root that believes the writer of these tests until the time 2000, and not longer.
+fn root() -> Root {
+    let known = RootKey { key: key(1).verifying_key(), person: "Ada".to_owned() };
+    let members = || RoleKeys { keys: [key(1).id()].into(), threshold: 1 };
+    Root {
+        version: 1,
+        issued: Timestamp::from_seconds(500),
+        expires: Timestamp::from_seconds(2_000),
+        distinct_persons: false,
+        keys: [(key(1).id(), known)].into(),
+        roles: [Role::Root, Role::Collector, Role::Releaser].map(|role| (role, members())).into(),
+    }
+}
+
+#[test]
+fn an_expired_trust_root_is_said_and_refuses_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let path = sealed(home.path());
+    let trust = Trust { authority: Authority::Root(Box::new(root())), this_site: None };
+    let look = |now| inspect(&[&path], &trust, Timestamp::from_seconds(now), &()).unwrap();
+    let (early, late) = (look(1_999), look(2_000));
+    assert!(!early.root_expired && !to_text(&early).contains("trust root"));
+    assert!(late.root_expired && late.verdict == Verdict::Sound);
+    let text = to_text(&late);
+    assert!(text.contains("CAUTION   the trust root is past its date"), "{text}");
+}
+
 fn kiosk() -> Station {
     let engine = Engine {
         name: "scanner".into(),
@@ -224,11 +199,30 @@ fn a_statement_lies_beside_the_transfer_and_is_believed_by_its_key_only() {
 }
 
 #[test]
+fn what_people_wrote_is_shown_in_plain_ascii() {
+    let home = tempfile::tempdir().unwrap();
+    let path = sealed(home.path());
+    let station = Station { person: "J\u{fc}rgen \u{202e}dlo".to_owned(), ..kiosk() };
+    let mut report = look(&[&path]);
+    statement(&report, &station, NOW, "test 1", &key(5)).unwrap().write(&path).unwrap();
+    let files = station_files(&[&path]).unwrap();
+    let text = found_text(&read_statements(&files, &report.identity, &[key(5).verifying_key()]));
+    assert!(text.is_ascii() && text.contains(r"(J\u{fc}rgen \u{202e}dlo): sound"), "{text}");
+    report.advice = "mend\u{e9}\n\u{1b}[2J".to_owned();
+    report.files[0].name = "\u{e9}.ctv".to_owned();
+    report.files[0].state = FileState::Missing;
+    let text = to_text(&report);
+    assert!(text.is_ascii() && text.contains(r"next: mend\u{e9}\n\u{1b}[2J"), "{text}");
+    assert!(text.contains(r"  \u{e9}.ctv"), "{text}");
+}
+
+#[test]
 fn a_statement_needs_names_on_one_line_and_a_folder_that_takes_it() {
     let home = tempfile::tempdir().unwrap();
     let report = look(&[&sealed(home.path())]);
     for wrong in ["", "  ", "two\nlines", &"x".repeat(201)] {
         let station = Station { person: wrong.to_owned(), ..kiosk() };
+        assert_eq!(station.check().unwrap_err().code(), "bad-station", "{wrong:?}");
         let error = statement(&report, &station, NOW, "test 1", &key(5)).unwrap_err();
         assert_eq!(error.code(), "bad-station", "{wrong:?}");
     }

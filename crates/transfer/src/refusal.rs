@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use cofferdam_types::{Error, ErrorKind};
+use cofferdam_types::{Error, ErrorKind, printable};
 
 /// A refused transfer. `Display` is one sentence for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,8 @@ impl Refusal {
             }
             _ => "do not use this copy; copy the folder again, and ask the sending site if it stays refused",
         };
-        Self { code, file: None, offset: None, message: message.into(), hint: hint.to_owned(), kind }
+        let message = printable(message.into());
+        Self { code, file: None, offset: None, message, hint: hint.to_owned(), kind }
     }
 
     /// Something in the transfer that a writer of transfers never makes: refused like a bad signature.

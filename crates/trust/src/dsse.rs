@@ -1,6 +1,7 @@
 //! DSSE v1 envelopes (secure-systems-lab/dsse, `envelope.md` and `protocol.md`).
 //!
-//! The payload must never be handed out before enough signatures have been checked.
+//! The payload must never be handed out as a truth before enough signatures have been checked; the one
+//! door to what nobody verified says so in its name, [`Envelope::unverified_payload`].
 
 use std::collections::BTreeMap;
 
@@ -112,6 +113,18 @@ impl Envelope {
         Ok(())
     }
 
+    /// The payload as it is written: nobody has verified it, and every byte may be a stranger's.
+    ///
+    /// For display ("this says it is transfer 7") and for choosing whose key must have signed.
+    /// Nothing may be believed because of it: what is acted upon comes from [`verify`].
+    ///
+    /// # Errors
+    /// `TooLarge` (`envelope-too-large`) over [`MAX_ENVELOPE_BYTES`] or [`MAX_SIGNATURES`]; `Invalid`
+    /// (`bad-envelope`) when the payload is not base64.
+    pub fn unverified_payload(&self) -> Result<Vec<u8>> {
+        decode_payload(self)
+    }
+
     fn check_counts(&self) -> Result<()> {
         if self.signatures.len() > MAX_SIGNATURES {
             let count = self.signatures.len();
@@ -125,7 +138,8 @@ fn too_large(what: &str) -> Error {
     Error::new(ErrorKind::TooLarge, "envelope-too-large", format!("the signed envelope has {what}"))
 }
 
-fn decode(text: &str, what: &str) -> Result<Vec<u8>> {
+/// Standard, padded base64 of an envelope; `what` it is, for the error.
+pub(crate) fn decode(text: &str, what: &str) -> Result<Vec<u8>> {
     let wrong = || Error::invalid("bad-envelope", format!("the {what} of the envelope is not base64"));
     STANDARD.decode(text).map_err(|_| wrong())
 }
@@ -246,6 +260,29 @@ mod tests {
             envelope.payload = payload.to_owned();
             assert_eq!(code(&envelope, &[a.verifying_key()], 1), "bad-envelope", "{payload}");
         }
+    }
+
+    #[test]
+    fn a_payload_can_be_shown_before_anybody_verified_it_and_only_within_the_limits() {
+        let [a, ..] = keys();
+        let mut envelope = sign("t", b"payload", &[&a]);
+        envelope.signatures.clear();
+        assert_eq!(envelope.unverified_payload().unwrap(), b"payload");
+        envelope.payload = "YQ".to_owned();
+        assert_eq!(envelope.unverified_payload().unwrap_err().code(), "bad-envelope");
+        let many = sign("t", b"", &vec![&a; MAX_SIGNATURES + 1]);
+        assert_eq!(many.unverified_payload().unwrap_err().code(), "envelope-too-large");
+    }
+
+    #[test]
+    fn a_field_that_nobody_signed_cannot_steer_a_terminal() {
+        let json = r#"{"\u001b[2J\u001b[1;1HSOUND":1}"#;
+        let error = Envelope::from_json(json.as_bytes()).unwrap_err();
+        assert_eq!(error.code(), "bad-envelope");
+        assert!(
+            error.message().contains("SOUND") && !error.message().contains(char::is_control),
+            "{error:?}"
+        );
     }
 
     #[test]

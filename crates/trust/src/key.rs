@@ -11,7 +11,9 @@ use aws_lc_rs::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cofferdam_types::{Error, ErrorKind, Result, Sha256};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
+
+use crate::text::{shown, text_in_json};
 
 /// DER before the 32 public bytes in an Ed25519 SubjectPublicKeyInfo (RFC 8410 section 4).
 const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
@@ -97,24 +99,13 @@ impl FromStr for VerifyingKey {
             .and_then(|bytes| bytes.try_into().ok())
             .map(Self)
             .ok_or_else(|| {
-                let shown: String = text.chars().take(80).collect();
-                Error::invalid("bad-public-key", format!("`{shown}` is not a public key"))
+                Error::invalid("bad-public-key", format!("`{}` is not a public key", shown(text)))
                     .hint("a public key is `cofferdam-ed25519:` and 44 characters of base64")
             })
     }
 }
 
-impl Serialize for VerifyingKey {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for VerifyingKey {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-    }
-}
+text_in_json!(VerifyingKey);
 
 /// An Ed25519 key pair. `Debug` shows stars and the public name only.
 pub struct SigningKey(Ed25519KeyPair);
@@ -223,6 +214,12 @@ mod tests {
     fn only_a_public_key_is_a_public_key() {
         for wrong in ["", "cofferdam-ed25519:", "cofferdam-ed25519:AAAA", "ed25519:AAAA"] {
             assert_eq!(wrong.parse::<VerifyingKey>().unwrap_err().code(), "bad-public-key");
+        }
+        // Somebody gave the wrong half.
+        let secret = crate::age::SealingKey::from_secret(&[9; 32]).unwrap().to_secret_text().unwrap();
+        for wrong in [secret.expose().clone(), secret.expose().to_lowercase()] {
+            let error = wrong.parse::<VerifyingKey>().unwrap_err();
+            assert_eq!(error.message(), "`***` is not a public key");
         }
         assert_eq!(SigningKey::from_pkcs8_der(b"nonsense").unwrap_err().code(), "bad-private-key");
     }

@@ -15,7 +15,7 @@ use cofferdam_types::{Error, Result};
 use crate::SigningKey;
 
 /// A key file may be at most this long (bytes); a real one has 119.
-pub const MAX_KEY_FILE_BYTES: u64 = 4096;
+const MAX_KEY_FILE_BYTES: u64 = 4096;
 const BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
 const END: &str = "-----END PRIVATE KEY-----";
 const BAD_KEY: &str = "bad-private-key";

@@ -17,12 +17,12 @@ pub mod note;
 pub mod qr;
 pub mod root;
 mod statement;
+mod text;
 pub mod token;
 pub mod words;
 
 pub use dsse::{Envelope, MAX_ENVELOPE_BYTES, MAX_SIGNATURES, Signature, VerifiedPayload, pae, sign, verify};
 pub use key::{KeyId, SigningKey, VerifyingKey};
-pub use keyfile::MAX_KEY_FILE_BYTES;
 pub use statement::{
     STATEMENT_PAYLOAD_TYPE, STATEMENT_TYPE, Statement, Subject, VerifiedStatement, sign_statement,
     verify_statement,

@@ -106,7 +106,7 @@ pub fn verify_statement(
 }
 
 /// Reads the statement in a payload that has been verified.
-pub(crate) fn read_statement(verified: VerifiedPayload, predicate_type: &str) -> Result<VerifiedStatement> {
+fn read_statement(verified: VerifiedPayload, predicate_type: &str) -> Result<VerifiedStatement> {
     let wrong =
         |why: String| Error::invalid("bad-statement", format!("the signed payload is no statement: {why}"));
     if verified.payload_type != STATEMENT_PAYLOAD_TYPE {

@@ -8,7 +8,8 @@
 //! The check is a cyclic code of degree 12 over the line, with the line's number, its length and
 //! whether it is the last one mixed in. It finds *every* single wrong word of a line, *every* two words
 //! of a line that changed places, every line at a wrong place and a missing end; of anything worse it
-//! lets 1 in 4096 lines pass. So words are for comparing and for carrying, never a proof of where they
+//! lets 1 in 4096 lines pass. The number is mixed in modulo 512: in more than 512 lines, about 2 KiB, lines
+//! that are a multiple of 512 apart can change places unseen. So words are for comparing and for carrying, never a proof of where they
 //! come from. This module must never correct a word silently.
 
 use bip39::Language;

@@ -113,6 +113,13 @@ pub struct Digests {
     pub blake2b_256: String,
 }
 
+/// Hexadecimal digits in groups, for eyes: `groups("aabbccdd", 4)` is `aabb ccdd`.
+#[must_use]
+pub fn groups(hex: &str, each: usize) -> String {
+    let digits: Vec<char> = hex.chars().collect();
+    digits.chunks(each.max(1)).map(|part| part.iter().collect::<String>()).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,5 +132,11 @@ mod tests {
         for wrong in ["", "ba78", &"BA".repeat(32), &"zz".repeat(32), &"a".repeat(65)] {
             assert!(wrong.parse::<Sha256>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn digits_stand_in_groups() {
+        assert_eq!([groups("aabbccdd", 4), groups("aabbc", 2), groups("", 4)], ["aabb ccdd", "aa bb c", ""]);
+        assert_eq!(groups("ab", 0), "a b", "no group is empty");
     }
 }

@@ -41,6 +41,38 @@ pub enum ErrorKind {
     Internal,
 }
 
+impl ErrorKind {
+    /// The exit code of every program of the house. The numbers are an interface: scripts rely on them.
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Invalid => 2,
+            Self::VerificationFailed => 3,
+            Self::PolicyRefused | Self::Forbidden => 4,
+            Self::AwaitingApproval => 5,
+            Self::MissingVolume => 6,
+            Self::Stale => 7,
+            Self::NoSpace => 8,
+            Self::Unauthenticated
+            | Self::NotFound
+            | Self::Conflict
+            | Self::TooLarge
+            | Self::Unavailable
+            | Self::Internal => 1,
+        }
+    }
+}
+
+/// A text that a terminal may be shown: every control character but the newline becomes U+FFFD.
+///
+/// Errors repeat pieces of what was refused, and that may come from a medium nobody has verified: an escape
+/// sequence in it must never move a cursor, clear a screen or paint over what stands there.
+#[must_use]
+pub fn printable(text: String) -> String {
+    let forbidden = |c: char| c.is_control() && c != '\n';
+    if text.contains(forbidden) { text.replace(forbidden, "\u{fffd}") } else { text }
+}
+
 type Source = Box<dyn std::error::Error + Send + Sync + 'static>;
 
 /// A failure with a public half and an internal half. See the module's first lines.
@@ -58,9 +90,11 @@ struct Inner {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// A failure with a stable machine-readable `code` (`kebab-case`) and a public sentence.
+    /// A failure with a stable machine-readable `code` (`kebab-case`) and a public sentence. Control
+    /// characters of the sentence are replaced, see [`printable`].
     pub fn new(kind: ErrorKind, code: &'static str, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, code, message: message.into(), hint: None, source: None }))
+        let message = printable(message.into());
+        Self(Box::new(Inner { kind, code, message, hint: None, source: None }))
     }
 
     /// Wrong input.
@@ -113,7 +147,7 @@ impl Error {
     /// What to do next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.0.hint = Some(hint.into());
+        self.0.hint = Some(printable(hint.into()));
         self
     }
 
@@ -213,6 +247,25 @@ mod tests {
         let error = Error::internal("reading row 7", std::io::Error::other("secret path"));
         assert!(!error.to_string().contains("secret"));
         assert!(error.internal_chain().contains("reading row 7: secret path"));
+    }
+
+    #[test]
+    fn what_came_from_a_strange_medium_cannot_steer_a_terminal() {
+        let hostile = "unknown field `\u{1b}[2J\u{9b}1A\r\u{7}\tSOUND`\nnext line";
+        let error = Error::invalid("bad", hostile).hint("do \u{1b}[31mthis");
+        let expected = "unknown field `\u{fffd}[2J\u{fffd}1A\u{fffd}\u{fffd}\u{fffd}SOUND`\nnext line";
+        assert_eq!((error.message(), error.to_string().as_str()), (expected, expected));
+        assert_eq!(error.advice(), Some("do \u{fffd}[31mthis"));
+    }
+
+    #[test]
+    fn exit_codes_are_an_interface() {
+        let code = |kind: ErrorKind| kind.exit_code();
+        assert_eq!([code(ErrorKind::Invalid), code(ErrorKind::VerificationFailed)], [2, 3]);
+        assert_eq!([code(ErrorKind::PolicyRefused), code(ErrorKind::Forbidden)], [4, 4]);
+        assert_eq!([code(ErrorKind::AwaitingApproval), code(ErrorKind::MissingVolume)], [5, 6]);
+        assert_eq!([code(ErrorKind::Stale), code(ErrorKind::NoSpace)], [7, 8]);
+        assert_eq!([code(ErrorKind::Internal), code(ErrorKind::Unavailable)], [1, 1]);
     }
 
     #[test]

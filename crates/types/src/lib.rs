@@ -12,8 +12,8 @@ mod purl;
 mod secret;
 pub mod time;
 
-pub use digest::{Digests, ParseDigestError, Sha256, Sha256Hasher};
-pub use error::{Error, ErrorKind, Result};
+pub use digest::{Digests, ParseDigestError, Sha256, Sha256Hasher, groups};
+pub use error::{Error, ErrorKind, Result, printable};
 pub use ids::*;
 pub use names::{NameError, RepositoryName, SiteName, Slug};
 pub use purl::PackageUrl;

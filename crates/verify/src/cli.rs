@@ -1,23 +1,25 @@
 //! The command line, and what it means.
 
 use std::{
+    collections::BTreeSet,
     fs,
+    io::Read as _,
     path::{Path, PathBuf},
 };
 
 use clap::Parser;
-use cofferdam_station::Engine;
+use cofferdam_station::{Engine, Station};
 use cofferdam_transfer::{Authority, Trust};
-use cofferdam_trust::{Envelope, VerifyingKey, root::Root};
+use cofferdam_trust::{Envelope, SigningKey, VerifyingKey, root::Root};
 use cofferdam_types::{Error, Result};
 
-/// A root document is never longer, bytes.
-const MAX_ROOT_BYTES: u64 = 1 << 20;
+/// A file with a root and its signatures is never longer, bytes; the root itself is bounded by its reader.
+const MAX_ROOT_FILE_BYTES: u64 = 1 << 20;
 
 /// Verifies a Cofferdam transfer: signatures, and every byte of every file. Imports nothing, writes nothing to
 /// the medium, and has no network code.
 ///
-/// Exit codes: 0 sound, 2 wrong use, 3 not what was signed, 6 files are missing, 8 no space, 1 anything else.
+/// Exit codes: 0 sound, 2 wrong use, 3 not what was signed, 4 refused by a rule, 6 files are missing, 8 no space, 1 anything else.
 #[derive(Debug, Parser)]
 #[command(name = "cofferdam-verify", version)]
 pub struct Cli {
@@ -111,26 +113,70 @@ impl Cli {
         let this_site = self.destination.as_ref().map(site).transpose()?;
         let authority = match &self.root {
             Some(path) => Authority::Root(Box::new(read_root(path, self.root_fingerprint.as_deref())?)),
-            None => Authority::Keys { keys: parse_keys(&self.keys)?, threshold: self.threshold },
+            None => Authority::Keys { keys: self.sender_keys()?, threshold: self.threshold },
         };
         Ok(Trust { authority, this_site })
     }
+
+    /// Without a key nobody is believed, which is for the check itself to say; more signatures than there are
+    /// keys to make them is a mistake on this command line.
+    fn sender_keys(&self) -> Result<Vec<VerifyingKey>> {
+        let keys = parse_keys(&self.keys)?;
+        let distinct = keys.iter().collect::<BTreeSet<_>>().len();
+        if self.threshold == 0 || self.threshold > distinct.max(1) {
+            let text = format!("`--threshold {}` with {distinct} different key(s)", self.threshold);
+            return Err(Error::invalid("bad-threshold", text)
+                .hint("demand at least one signature, and give a `--key` for each"));
+        }
+        Ok(keys)
+    }
+
+    /// What a statement needs, all of it looked at; `None` when none is asked for.
+    ///
+    /// # Errors
+    /// `Invalid` (`bad-station`, `statement-not-written`), and of the key file.
+    pub fn signing(&self) -> Result<Option<Signing>> {
+        let (Some(folder), Some(key)) = (&self.statement, &self.station_key) else { return Ok(None) };
+        let station = Station {
+            station: self.station.clone().unwrap_or_default(),
+            person: self.person.clone().unwrap_or_default(),
+            engines: self.engines.clone(),
+        };
+        station.check()?;
+        if !folder.is_dir() {
+            let text = format!("{} is no folder for the statement", folder.display());
+            return Err(Error::invalid("statement-not-written", text).hint("name an existing folder"));
+        }
+        Ok(Some(Signing { station, folder: folder.clone(), key: SigningKey::read(key)? }))
+    }
+}
+
+/// Who signs what was seen, and where that is written.
+pub struct Signing {
+    /// Name, person and scanners, checked.
+    pub station: Station,
+    /// An existing folder.
+    pub folder: PathBuf,
+    /// The station's key.
+    pub key: SigningKey,
 }
 
 fn read_root(path: &Path, fingerprint: Option<&str>) -> Result<Root> {
     let shown = path.display();
     let unreadable = |e| Error::invalid("bad-root", format!("{shown} cannot be read: {e}"));
-    if fs::metadata(path).map_err(unreadable)?.len() > MAX_ROOT_BYTES {
+    let mut bytes = Vec::new();
+    // What is named may be a pipe: it has no length, and no end either.
+    let file = fs::File::open(path).map_err(unreadable)?;
+    file.take(MAX_ROOT_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_ROOT_FILE_BYTES {
         return Err(Error::invalid("bad-root", format!("{shown} is too long for a root document")));
     }
-    let envelope = Envelope::from_json(&fs::read(path).map_err(unreadable)?)?;
-    let fingerprint = match fingerprint {
-        Some(text) => {
-            let plain: String = text.chars().filter(|c| !c.is_whitespace()).collect();
-            plain.to_lowercase().parse().map_err(|e| Error::invalid("bad-fingerprint", format!("{e}")))?
-        }
+    let envelope = Envelope::from_json(&bytes)?;
+    let Some(text) = fingerprint else {
         // The person who named the file answers for it; its own signatures must hold all the same.
-        None => Root::read_unverified(&envelope)?.fingerprint()?,
+        return Root::self_signed(&envelope);
     };
-    Root::first(&envelope, fingerprint)
+    let plain: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    let parsed = plain.to_lowercase().parse();
+    Root::first(&envelope, parsed.map_err(|e| Error::invalid("bad-fingerprint", format!("{e}")))?)
 }

@@ -7,18 +7,24 @@
 mod bar;
 mod cli;
 
-use std::{path::Path, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Parser as _;
 use cofferdam_station::{
-    Found, SignedStatement, Station, found_text, inspect, read_statements, statement, to_text,
+    Found, Report, SignedStatement, found_text, inspect, read_statements, statement, to_text,
 };
 use cofferdam_transfer::station_files;
 use cofferdam_trust::SigningKey;
 use cofferdam_types::{Clock as _, Error, ErrorKind, Result, time::SystemClock};
 use serde_json::{Value, json};
 
-use crate::{bar::Bar, cli::Cli};
+use crate::{
+    bar::Bar,
+    cli::{Cli, Signing},
+};
 
 const TOOL: &str = concat!("cofferdam-verify ", env!("CARGO_PKG_VERSION"));
 
@@ -30,37 +36,33 @@ fn main() -> ExitCode {
         None => verify(&cli),
     };
     match done {
-        Ok(failure) => ExitCode::from(failure.map_or(0, exit_code)),
+        Ok(failure) => ExitCode::from(failure.map_or(0, ErrorKind::exit_code)),
         Err(error) => failed(&error, json),
     }
 }
 
-/// The same numbers as the main program's.
-fn exit_code(kind: ErrorKind) -> u8 {
-    match kind {
-        ErrorKind::Invalid => 2,
-        ErrorKind::VerificationFailed => 3,
-        ErrorKind::PolicyRefused | ErrorKind::Forbidden => 4,
-        ErrorKind::MissingVolume => 6,
-        ErrorKind::NoSpace => 8,
-        _ => 1,
+fn failed(error: &Error, json: bool) -> ExitCode {
+    if json {
+        println!("{}", json!({ "error": as_json(error) }));
+    } else {
+        say("REFUSED", error);
     }
+    ExitCode::from(error.kind().exit_code())
 }
 
-fn failed(error: &Error, json: bool) -> ExitCode {
-    let (code, message, hint) = (error.code(), error.message(), error.advice());
-    if json {
-        println!("{}", json!({ "error": { "code": code, "message": message, "hint": hint } }));
-    } else {
-        eprintln!("REFUSED ({code}): {message}");
-        if error.kind() == ErrorKind::Internal {
-            eprintln!("cause: {}", error.internal_chain());
-        }
-        if let Some(hint) = hint {
-            eprintln!("next: {hint}");
-        }
+fn as_json(error: &Error) -> Value {
+    json!({ "code": error.code(), "message": error.message(), "hint": error.advice() })
+}
+
+/// An error for a person, on standard error.
+fn say(what: &str, error: &Error) {
+    eprintln!("{what} ({}): {}", error.code(), error.message());
+    if error.kind() == ErrorKind::Internal {
+        eprintln!("cause: {}", error.internal_chain());
     }
-    ExitCode::from(exit_code(error.kind()))
+    if let Some(hint) = error.advice() {
+        eprintln!("next: {hint}");
+    }
 }
 
 fn make_key(path: &Path) -> Result<()> {
@@ -74,49 +76,57 @@ fn make_key(path: &Path) -> Result<()> {
 fn verify(cli: &Cli) -> Result<Option<ErrorKind>> {
     let trust = cli.trust()?;
     // What can fail before hours of reading fails before.
-    let key = cli.station_key.as_deref().map(SigningKey::read).transpose()?;
+    let signing = cli.signing()?;
     let stations = cli::parse_keys(&cli.stations)?;
     let folders: Vec<&Path> = cli.folders.iter().map(AsRef::as_ref).collect();
+    let beside = if stations.is_empty() { Vec::new() } else { station_files(&folders)? };
     let bar = Bar::new();
     let looked = inspect(&folders, &trust, SystemClock.now(), &bar);
     bar.clear();
     let report = looked?;
-    let found = if stations.is_empty() {
-        Vec::new()
-    } else {
-        read_statements(&station_files(&folders)?, &report.identity, &stations)
-    };
-    let signed = match (&cli.statement, &key) {
-        (Some(_), Some(key)) => {
-            let station = Station {
-                station: cli.station.clone().unwrap_or_default(),
-                person: cli.person.clone().unwrap_or_default(),
-                engines: cli.engines.clone(),
-            };
-            Some(statement(&report, &station, SystemClock.now(), TOOL, key)?)
-        }
-        _ => None,
-    };
+    let found = read_statements(&beside, &report.identity, &stations);
+    // What was seen is shown and is the exit code, whether or not the statement could be written.
+    let said = signing.map(|signing| signing.write(&report));
     if cli.json {
         let value = serde_json::to_value(&report).map_err(|e| Error::internal("writing a report", e))?;
-        print_json(value, &found, signed.as_ref());
+        print_json(value, &found, said.as_ref());
     } else {
         print!("{}", to_text(&report));
         if !found.is_empty() {
             print!("\nstations on the way:\n{}", found_text(&found));
         }
     }
-    if let (Some(signed), Some(folder)) = (&signed, &cli.statement) {
-        let path = signed.write(folder)?;
-        eprintln!("the statement is in {}", path.display());
-    }
-    Ok(report.verdict.failure())
+    let unsaid = match &said {
+        Some(Ok((_, path))) => {
+            eprintln!("the statement is in {}", path.display());
+            None
+        }
+        Some(Err(error)) => {
+            say("NO STATEMENT", error);
+            Some(error.kind())
+        }
+        None => None,
+    };
+    Ok(report.verdict.failure().or(unsaid))
 }
 
-fn print_json(mut report: Value, found: &[Found], signed: Option<&SignedStatement>) {
+impl Signing {
+    /// Signs what was seen and writes it where the person said.
+    fn write(&self, report: &Report) -> Result<(SignedStatement, PathBuf)> {
+        let signed = statement(report, &self.station, SystemClock.now(), TOOL, &self.key)?;
+        let path = signed.write(&self.folder)?;
+        Ok((signed, path))
+    }
+}
+
+fn print_json(mut report: Value, found: &[Found], said: Option<&Result<(SignedStatement, PathBuf)>>) {
     report["heard"] = json!(found);
-    if let Some(signed) = signed {
-        report["statement"] = json!({ "name": signed.name, "sha256": signed.sha256 });
+    match said {
+        Some(Ok((signed, _))) => {
+            report["statement"] = json!({ "name": signed.name, "sha256": signed.sha256 });
+        }
+        Some(Err(error)) => report["statement"] = json!({ "error": as_json(error) }),
+        None => {}
     }
     println!("{report}");
 }

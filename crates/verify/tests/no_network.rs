@@ -1,5 +1,6 @@
 //! The program has no network code: not in its dependencies, and not when it runs.
 
+#[path = "../../station/tests/made/mod.rs"]
 mod made;
 
 use std::process::Command;

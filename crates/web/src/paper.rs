@@ -7,7 +7,7 @@
 
 use askama::Template;
 use cofferdam_trust::{qr, words};
-use cofferdam_types::{Result, Sha256, Timestamp};
+use cofferdam_types::{Result, Sha256, Timestamp, groups};
 
 use crate::{
     render,
@@ -80,8 +80,6 @@ pub struct ReceiptPaper {
 #[template(path = "paper.html")]
 struct Sheets<'a> {
     set: &'a Set,
-    labels: bool,
-    lists: bool,
     code: String,
 }
 
@@ -93,43 +91,24 @@ struct ReceiptSheet<'a> {
     large: bool,
 }
 
-/// A label for each medium, two to a page: to cut out and lay in the case.
+/// What lies beside a transfer as `PRINT-ME.html`. First a label for each medium, two to a page: to cut out
+/// and lay in the case. Then a page or more for each medium: every file with its digest, the identity to
+/// compare, and lines for the signatures of those who carry it.
 ///
 /// # Errors
 /// `Internal` when it cannot be rendered, which is a fault of ours.
-pub fn label_sheet(set: &Set) -> Result<String> {
-    sheets(set, true, false)
-}
-
-/// A page or more for each medium: every file with its digest, the identity to compare, and lines for the
-/// signatures of those who carry it.
-///
-/// # Errors
-/// As [`label_sheet`].
-pub fn hash_list(set: &Set) -> Result<String> {
-    sheets(set, false, true)
-}
-
-/// Labels and hash lists in one file: what lies beside a transfer as `PRINT-ME.html`.
-///
-/// # Errors
-/// As [`label_sheet`].
 pub fn print_me(set: &Set) -> Result<String> {
-    sheets(set, true, true)
+    let code = qr::svg(format!("{} sha256:{}", set.folder, set.identity).as_bytes())?;
+    render(&Sheets { set, code })
 }
 
 /// The page of a receipt, in the same style.
 ///
 /// # Errors
-/// `TooLarge` (`qr-too-long`) when its code has no room for the bytes; as [`label_sheet`].
+/// `TooLarge` (`qr-too-long`) when its code has no room for the bytes; as [`print_me`].
 pub fn receipt_page(receipt: &ReceiptPaper) -> Result<String> {
     let code = if receipt.qr.is_empty() { String::new() } else { qr::svg(&receipt.qr)? };
     render(&ReceiptSheet { receipt, code, large: receipt.qr.len() > 300 })
-}
-
-fn sheets(set: &Set, labels: bool, lists: bool) -> Result<String> {
-    let code = qr::svg(format!("{} sha256:{}", set.folder, set.identity).as_bytes())?;
-    render(&Sheets { set, labels, lists, code })
 }
 
 impl Set {
@@ -229,7 +208,7 @@ fn number(name: &str) -> Option<u64> {
 
 fn follows(last: &str, next: &str) -> bool {
     let same = last.get(..1) == next.get(..1) && last.rsplit('.').next() == next.rsplit('.').next();
-    same && number(last).zip(number(next)).is_some_and(|(a, b)| a + 1 == b)
+    same && number(last).zip(number(next)).is_some_and(|(a, b)| a.checked_add(1) == Some(b))
 }
 
 impl PaperFile {
@@ -250,11 +229,6 @@ impl PaperFile {
         let hex = self.sha256.to_hex();
         [groups(&hex[..32], 8), groups(&hex[32..], 8)]
     }
-}
-
-fn groups(hex: &str, each: usize) -> String {
-    let digits: Vec<char> = hex.chars().collect();
-    digits.chunks(each).map(|part| part.iter().collect::<String>()).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -300,8 +274,10 @@ mod tests {
         let digest = Sha256::of(b"v000005.ctv").to_hex();
         assert_eq!(page.matches(&groups(&digest[..32], 8)).count(), 1);
         assert!(page.contains("<svg") && page.matches("1 of 2").count() >= 2);
-        assert!(!label_sheet(&set()).unwrap().contains(&groups(&digest[..32], 8)));
-        assert!(!hash_list(&set()).unwrap().contains("class=\"label\""));
+        // The labels come first and are small: no file's digest stands on them.
+        let (labels, lists) = page.split_once("<h1>").unwrap();
+        assert!(labels.contains("class=\"label\"") && !labels.contains(&groups(&digest[..32], 8)));
+        assert!(!lists.contains("class=\"label\""));
     }
 
     #[test]
@@ -328,6 +304,12 @@ mod tests {
             [length(0), length(999), length(1_000), length(2_303_178_752)],
             ["0", "999", "1 000", "2 303 178 752"]
         );
+    }
+
+    #[test]
+    fn the_greatest_number_is_followed_by_none() {
+        let last = format!("v{}.ctv", u64::MAX);
+        assert!(!follows(&last, "v000000.ctv") && follows("v000001.ctv", "v000002.ctv"));
     }
 
     #[test]

@@ -76,14 +76,6 @@ pub(crate) struct Deflate<S> {
     visits: u64,
 }
 
-/// Whether the loop goes on.
-enum Step {
-    More,
-    /// All that can be done without more input is done.
-    Wait,
-    End,
-}
-
 impl<S: Sink> Deflate<S> {
     pub(super) fn new(hash: Hash, level: u8, memory: u8, sink: S) -> Self {
         let bits = u32::from(memory) + 7;
@@ -144,30 +136,28 @@ impl<S: Sink> Deflate<S> {
     }
 
     fn run(&mut self) -> Result<()> {
-        loop {
-            let step = if self.tuning.greedy { self.greedy()? } else { self.lazy()? };
-            match step {
-                Step::More => {}
-                Step::Wait | Step::End => return Ok(()),
-            }
+        while self.look_ahead() {
+            if self.tuning.greedy { self.greedy()? } else { self.lazy()? }
         }
+        Ok(())
     }
 
     fn byte(&self, at: usize) -> u8 {
         self.window.get(at).copied().unwrap_or(0)
     }
 
-    /// Makes sure that enough is known ahead.
-    fn look_ahead(&mut self) -> Step {
+    /// Makes sure that enough is known ahead of the next position. False when all is done that can be done
+    /// without more input, and at the end of it.
+    fn look_ahead(&mut self) -> bool {
         if self.ahead >= AHEAD {
-            return Step::More;
+            return true;
         }
         loop {
             let free = 2 * WINDOW - self.ahead - self.at;
             let slides = self.at >= WINDOW + MAX_DISTANCE;
             let room = if slides { free + WINDOW } else { free };
             if !self.finishing && self.pending.len() < room {
-                return Step::Wait;
+                return false;
             }
             if slides {
                 self.slide(free);
@@ -189,7 +179,7 @@ impl<S: Sink> Deflate<S> {
             }
         }
         self.clear_beyond();
-        if self.ahead == 0 { Step::End } else { Step::More }
+        self.ahead > 0
     }
 
     fn slide(&mut self, free: usize) {
@@ -279,11 +269,7 @@ impl<S: Sink> Deflate<S> {
     }
 
     /// One position of levels 1 to 3: every match is taken at once.
-    fn greedy(&mut self) -> Result<Step> {
-        match self.look_ahead() {
-            Step::More => {}
-            other => return Ok(other),
-        }
+    fn greedy(&mut self) -> Result<()> {
         let candidate = if self.ahead >= MIN_MATCH { self.insert(self.at) } else { 0 };
         let len = if self.reachable(candidate) { self.longest(candidate, MIN_MATCH - 1) } else { 0 };
         let full = if len >= MIN_MATCH {
@@ -305,15 +291,11 @@ impl<S: Sink> Deflate<S> {
         if full {
             self.close_block(false)?;
         }
-        Ok(Step::More)
+        Ok(())
     }
 
     /// One position of levels 4 to 9: a match is taken when the next one is not longer.
-    fn lazy(&mut self) -> Result<Step> {
-        match self.look_ahead() {
-            Step::More => {}
-            other => return Ok(other),
-        }
+    fn lazy(&mut self) -> Result<()> {
         let candidate = if self.ahead >= MIN_MATCH { self.insert(self.at) } else { 0 };
         let (before_len, before_start) = (self.match_len, self.match_start);
         self.match_len = MIN_MATCH - 1;
@@ -339,7 +321,7 @@ impl<S: Sink> Deflate<S> {
             if full {
                 self.close_block(false)?;
             }
-            return Ok(Step::More);
+            return Ok(());
         }
         if self.undecided && self.blocks.literal(self.byte(self.at - 1)) {
             self.close_block(false)?;
@@ -347,7 +329,7 @@ impl<S: Sink> Deflate<S> {
         self.undecided = true;
         self.at += 1;
         self.ahead -= 1;
-        Ok(Step::More)
+        Ok(())
     }
 
     fn close_block(&mut self, last: bool) -> Result<()> {

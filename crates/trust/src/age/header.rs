@@ -123,7 +123,12 @@ fn unwrap(stanzas: &[Stanza], key: &SealingKey) -> Result<FileKey> {
         }
     }
     found.ok_or_else(|| {
-        let text = format!("this file was sealed to {others} other X25519 keys, not to {}", key.recipient());
+        let ours = key.recipient();
+        let text = match others {
+            0 => format!("this file was sealed to no X25519 key at all, so not to {ours}"),
+            1 => format!("this file was sealed to another X25519 key, not to {ours}"),
+            _ => format!("this file was sealed to {others} other X25519 keys, not to {ours}"),
+        };
         Error::verification("age-no-recipient", text)
             .hint("use the key that the sender sealed to, or ask for a file that is sealed to this one")
     })

@@ -9,10 +9,12 @@ use aws_lc_rs::{
     encoding::{AsBigEndian as _, Curve25519SeedBin},
 };
 use cofferdam_types::{Error, Result, Secret};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{Entropy, SystemEntropy, bech32};
-use crate::keyfile;
+use crate::{
+    keyfile,
+    text::{shown, text_in_json},
+};
 
 const SECRET_PREFIX: &str = "age-secret-key-";
 const PUBLIC_PREFIX: &str = "age";
@@ -57,26 +59,13 @@ impl FromStr for Recipient {
         let lower = !text.bytes().any(|b| b.is_ascii_uppercase());
         let bytes = bech32::decode(PUBLIC_PREFIX, text).filter(|_| lower);
         bytes.and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or_else(|| {
-            // Somebody who mixes up the two halves must not find the secret one in a log.
-            let secret = text.to_ascii_lowercase().contains(SECRET_PREFIX);
-            let shown: String = if secret { "***".to_owned() } else { text.chars().take(80).collect() };
-            Error::invalid("bad-recipient", format!("`{shown}` is not a recipient of sealed files"))
+            Error::invalid("bad-recipient", format!("`{}` is not a recipient of sealed files", shown(text)))
                 .hint("a recipient is `age1` and 58 lower-case letters and digits, copied without a change")
         })
     }
 }
 
-impl Serialize for Recipient {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Recipient {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-    }
-}
+text_in_json!(Recipient);
 
 /// The secret that opens what was sealed to its [`Recipient`]. `Debug` shows stars and the public half.
 #[derive(Clone)]

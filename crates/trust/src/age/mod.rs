@@ -27,7 +27,7 @@ pub const MAX_HEADER_BYTES: usize = 16 << 10;
 /// A header may hold at most this many stanzas, and a file be sealed to at most this many recipients.
 pub const MAX_STANZAS: usize = 20;
 /// Bytes of the payload in one chunk.
-pub const CHUNK_LEN: usize = 64 << 10;
+const CHUNK_LEN: usize = 64 << 10;
 const COPY_AGAIN: &str = "copy it again from where it was written, or repair it with the transfer's parity";
 const TAG_LEN: usize = 16;
 const NONCE_LEN: usize = 16;
@@ -85,12 +85,6 @@ impl Sealer {
             return Err(Error::invalid("too-many-recipients", text));
         }
         Ok(Self { recipients: recipients.to_vec() })
-    }
-
-    /// The recipients, in the order of the header.
-    #[must_use]
-    pub fn recipients(&self) -> &[Recipient] {
-        &self.recipients
     }
 
     /// The exact length of the sealed form of `plain_len` bytes, in bytes.
@@ -165,8 +159,7 @@ impl Sealer {
 }
 
 /// The exact length of what [`Sealer`] makes of `plain_len` bytes for so many recipients, in bytes.
-#[must_use]
-pub const fn sealed_len(plain_len: u64, recipients: usize) -> u64 {
+const fn sealed_len(plain_len: u64, recipients: usize) -> u64 {
     let tags = payload::chunk_count(plain_len) * TAG_LEN as u64;
     header::written_len(recipients) + NONCE_LEN as u64 + plain_len + tags
 }
@@ -206,8 +199,7 @@ pub fn open_into(sealed: &[u8], key: &SealingKey, out: &mut Vec<u8>) -> Result<(
 
 /// Our error back from what a reader or writer of this module failed with; any other becomes
 /// [`Error::io`] with `context`.
-#[must_use]
-pub fn from_io(context: &str, error: io::Error) -> Error {
+fn from_io(context: &str, error: io::Error) -> Error {
     match error.downcast::<Error>() {
         Ok(ours) => ours,
         Err(error) => Error::io(context, error),

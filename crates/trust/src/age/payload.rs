@@ -178,8 +178,8 @@ impl<W: Write> Write for SealWriter<W> {
 /// Opens a sealed file chunk by chunk.
 ///
 /// What was read before an error is authentic but not all there is: only the end of the file (`read`
-/// gives 0) proves that nothing was cut off. An error from here is turned back into ours by
-/// [`super::from_io`].
+/// gives 0) proves that nothing was cut off. An error of ours travels inside of the `io::Error`:
+/// `downcast` gives it back.
 pub struct OpenReader<R: Read> {
     from: BufReader<R>,
     key: ChunkKey,

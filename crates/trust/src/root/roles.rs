@@ -4,14 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cofferdam_types::{Error, Result, Sha256};
 
 use super::{Role, Root};
-use crate::{
-    Envelope, KeyId, VerifiedPayload, VerifiedStatement, dsse,
-    statement::{STATEMENT_PAYLOAD_TYPE, read_statement},
-};
+use crate::{Envelope, KeyId, VerifiedPayload, dsse};
 
 /// A signature and what it counts for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,20 +65,6 @@ impl Root {
         })
     }
 
-    /// [`Root::verify_roles`] for an in-toto statement, which is read only after that.
-    ///
-    /// # Errors
-    /// As [`Root::verify_roles`]; `Invalid` (`bad-statement`) as [`crate::verify_statement`].
-    pub fn verify_statement(
-        &self,
-        envelope: &Envelope,
-        predicate_type: &str,
-        roles: &[Role],
-    ) -> Result<(VerifiedStatement, Vec<RoleSignature>)> {
-        let verified = self.verify_roles(envelope, STATEMENT_PAYLOAD_TYPE, roles)?;
-        Ok((read_statement(verified.payload, predicate_type)?, verified.signed))
-    }
-
     /// Checks every signature by a key of this root. The payload is decoded and not yet believed.
     pub(super) fn signatures(&self, envelope: &Envelope, payload_type: &str) -> Result<Signed> {
         // Roots have public fields: one that nobody checked could demand no signature at all.
@@ -100,9 +82,7 @@ impl Root {
                 unknown.insert(signature.keyid.as_str());
                 continue;
             };
-            let bytes = STANDARD
-                .decode(&signature.sig)
-                .map_err(|_| Error::invalid("bad-envelope", "the signature of the envelope is not base64"))?;
+            let bytes = dsse::decode(&signature.sig, "signature")?;
             if !known.key.verifies(&message, &bytes) {
                 let text = format!("the signature by {id} ({}) does not hold", known.person);
                 return Err(Error::verification("signature-invalid", text)

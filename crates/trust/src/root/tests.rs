@@ -309,17 +309,10 @@ fn a_role_of_nobody_and_no_role_prove_nothing() {
 }
 
 #[test]
-fn a_statement_is_read_after_its_roles_hold() {
-    let kind = "https://cofferdam.example/test/v1";
-    let subject = Subject::sha256("a", Sha256::of(b"a"));
-    let statement = Statement::new(vec![subject], kind, serde_json::json!({}));
-    let envelope = sign_statement(&statement, &[&key(1), &key(4)]).unwrap();
-    let (verified, signed) = usual(1).verify_statement(&envelope, kind, BOTH).unwrap();
-    assert_eq!((verified.statement, signed.len()), (statement, 2));
-    assert_eq!(
-        code(usual(1).verify_statement(&envelope, "https://cofferdam.example/x", BOTH)),
-        "bad-statement"
-    );
+fn a_root_that_nobody_compared_still_needs_its_own_signatures() {
+    assert_eq!(Root::self_signed(&by(&usual(1), &[1, 3])).unwrap(), usual(1));
+    assert_eq!(code(Root::self_signed(&by(&usual(1), &[1]))), "too-few-signatures");
+    assert_eq!(code(Root::self_signed(&letter(&[1, 3]))), "wrong-payload-type");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Transfers for the tests of the program.
+//! Transfers for the tests of the station and of the program `cofferdam-verify`, which takes this file by path.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
@@ -16,13 +16,27 @@ pub fn public(n: u8) -> String {
     key(n).verifying_key().to_string()
 }
 
+/// Volumes of 100 000 bytes with a fifth of parity.
 pub fn sealed(parent: &Path) -> PathBuf {
     let recipients = vec![SealingKey::from_secret(&[7; 32]).unwrap().recipient()];
-    write(parent, Door::Sealed(Sealed { recipients, volume_size: 70_000, parity_permille: 0 }))
+    write(parent, Door::Sealed(Sealed { recipients, volume_size: 100_000, parity_permille: 200 }))
 }
 
+/// The same three items as files of their own.
 pub fn flat(parent: &Path) -> PathBuf {
     write(parent, Door::Inspectable(Profile::default()))
+}
+
+fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut x = 0x2545_F491_4F6C_DD1Du64 ^ seed;
+    std::iter::repeat_with(|| {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        x.to_le_bytes()[3]
+    })
+    .take(len)
+    .collect()
 }
 
 fn write(parent: &Path, door: Door) -> PathBuf {
@@ -30,7 +44,7 @@ fn write(parent: &Path, door: Door) -> PathBuf {
         source: "outside".parse().unwrap(),
         destinations: vec!["inside".parse().unwrap()],
         epoch: 1,
-        seq: 1,
+        seq: 3,
         prev: None,
         created: Timestamp::from_seconds(1_000),
         not_after: Timestamp::from_seconds(2_000),
@@ -39,15 +53,13 @@ fn write(parent: &Path, door: Door) -> PathBuf {
         claims: [].into(),
         roots: Vec::new(),
     };
-    let mut state = 1u64;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        state.to_le_bytes()[6]
-    };
-    let blob: Vec<u8> = std::iter::repeat_with(&mut next).take(200_000).collect();
-    let digest = Sha256::of(&blob);
+    let blobs = [noise(600_000, 1), noise(200_000, 2), b"hello".to_vec()];
     let mut writer = Writer::create(parent, draft, door).unwrap();
-    writer.add_record(Record::Artifact { value: 1.into(), blobs: vec![digest] }).unwrap();
-    writer.add_blob(digest, blob.len() as u64, "item.whl", blob.as_slice()).unwrap();
+    let digests = blobs.iter().map(|b| Sha256::of(b)).collect();
+    writer.add_record(Record::Artifact { value: serde_json::json!({ "n": 1 }), blobs: digests }).unwrap();
+    for (n, blob) in blobs.iter().enumerate() {
+        let name = format!("item-{n}.whl");
+        writer.add_blob(Sha256::of(blob), blob.len() as u64, &name, blob.as_slice()).unwrap();
+    }
     writer.finish(&[&key(1)], &()).unwrap().path
 }
