@@ -178,7 +178,7 @@ fn advice(report: &Report) -> String {
         }
         Verdict::Damaged if report.repairable == Some(true) => {
             "copy the named files again from the medium before; or mend them from the transfer's own parity \
-             where it is received: `cofferdam repair FOLDER`"
+             where it is received: `cofferdam receive --repair FOLDER`"
                 .to_owned()
         }
         Verdict::Damaged => {
@@ -188,7 +188,7 @@ fn advice(report: &Report) -> String {
         }
         Verdict::Incomplete if report.repairable == Some(true) => {
             "give the folders of the other media of the set too; if they are lost, the transfer's own parity \
-             mends it: `cofferdam repair FOLDER`"
+             mends it: `cofferdam receive --repair FOLDER`"
                 .to_owned()
         }
         Verdict::Incomplete => {
@@ -210,7 +210,7 @@ mod tests {
             "verdict": "refused", "advice": "", "identity": "0".repeat(64), "folder": "CT1-outside+inside-1-000003",
             "stream": "outside+inside", "source": "outside", "destinations": ["inside"], "epoch": 1, "seq": 3,
             "created": "2026-11-20T00:00:00.000Z", "notAfter": "2026-12-20T00:00:00.000Z",
-            "freshness": "current", "suite": "sealed", "signers": [], "files": [], "flat": [],
+            "freshness": "current", "suite": "sealed-1", "signers": [], "files": [], "flat": [],
             "repairable": null, "stations": [], "problem": null,
         }))
         .unwrap();

@@ -21,6 +21,7 @@
 //! parse anything but envelopes before the signatures are checked.
 
 mod door;
+mod handles;
 mod header;
 mod limits;
 mod manifest;

@@ -12,6 +12,7 @@ use cofferdam_parity::{Geometry, ReadAt, WriteAt, encode};
 use cofferdam_types::{Error, Result};
 
 use crate::{
+    handles::Handles,
     header::{FileEntry, Header, Suite, parts},
     medium, name,
     volume::{Parts, failed},
@@ -53,14 +54,14 @@ impl ReadAt for Spare {
 /// Files of one size that are written at any place.
 struct Sheets {
     each: u64,
-    files: Vec<File>,
+    files: Handles,
 }
 
 impl WriteAt for Sheets {
     fn write_at(&self, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let number = usize::try_from(offset / self.each).map_err(io::Error::other)?;
-            let file = self.files.get(number).ok_or(io::ErrorKind::NotFound)?;
+            let file = self.files.get(number)?;
             let at = offset % self.each;
             let n = usize::try_from(self.each - at).unwrap_or(usize::MAX).min(bytes.len());
             file.write_all_at(&bytes[..n], at)?;
@@ -88,8 +89,7 @@ pub fn write(
     let each = header.payload.volume_size;
     let count = parts(layout.parity_len(), each);
     let open = |name: &str| File::open(folder.join(name)).map_err(|e| failed(name, e));
-    let written =
-        Parts::written(folder, each, name::volume, header.volumes()).map_err(|e| failed("a volume", e))?;
+    let written = Parts::written(folder, each, name::volume, header.volumes());
     let data = Data { manifest: Some(open(&manifest.name)?), manifest_size: manifest.size, payload: written };
     let new = |name: &str| {
         File::options()
@@ -100,22 +100,26 @@ pub fn write(
             .map_err(|e| failed(name, e))
     };
     let names: Vec<String> = (1..=count).map(name::parity).collect();
-    let files = names.iter().map(|name| new(name)).collect::<Result<Vec<_>>>()?;
-    let sheets = Sheets { each, files };
+    names.iter().try_for_each(|name| new(name).map(drop))?;
+    let (home, paths) = (folder.to_owned(), names.clone());
+    let again = move |n: usize| {
+        let name = paths.get(n).ok_or(io::ErrorKind::NotFound)?;
+        File::options().write(true).open(home.join(name))
+    };
+    let sheets = Sheets { each, files: Handles::new(again) };
     let checks = new(name::CHECKS)?;
     let done = AtomicU64::new(0);
     let hear =
         |n: u64| progress.parity(done.fetch_add(n, Ordering::Relaxed).saturating_add(n).min(total), total);
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     encode(&geometry, &data, &sheets, &checks, threads, &hear).map_err(|e| failed("the parity", e))?;
+    drop((sheets, checks));
     let mut entries = Vec::new();
-    for (name, file) in std::iter::once(name::CHECKS)
-        .chain(names.iter().map(String::as_str))
-        .zip([checks].into_iter().chain(sheets.files))
-    {
+    for name in std::iter::once(name::CHECKS).chain(names.iter().map(String::as_str)) {
+        let file = open(name)?;
         file.sync_data().map_err(|e| failed(name, e))?;
         let size = file.metadata().map_err(|e| failed(name, e))?.len();
-        let hashed = medium::hash(open(name)?, name, size, &mut |_| ()).map_err(Error::from)?;
+        let hashed = medium::hash(file, name, size, &mut |_| ()).map_err(Error::from)?;
         entries.push(FileEntry { name: name.to_owned(), size: hashed.0, sha256: hashed.1 });
     }
     Ok((Some(geometry), entries))

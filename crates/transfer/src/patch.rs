@@ -23,7 +23,7 @@ use crate::{
     refusal::Refusal,
     staging::Staging,
     survey::Survey,
-    volume::{HashFile, Parts, failed},
+    volume::{HashFile, failed},
 };
 
 const MAGIC: &[u8; 8] = b"CT1PATCH";
@@ -114,11 +114,10 @@ impl Patch {
 pub fn answer(survey: &Survey, ranges: &[(u64, u64)], into: &Path) -> Result<(PathBuf, u64)> {
     let header = &survey.header;
     let manifest = header.manifest_name();
-    let volumes = (1..=header.volumes()).map(|n| survey.whole(&name::volume(n)).ok()).collect();
     let data = Data {
         manifest: survey.whole(manifest).ok(),
         manifest_size: header.file(manifest).map_or(0, |f| f.size),
-        payload: Parts::new(header.payload.volume_size, volumes),
+        payload: survey.volumes(),
     };
     let end = header.parity.map_or(0, |g| g.data_len);
     let sound = ranges.windows(2).all(|p| p[0].0.saturating_add(p[0].1) <= p[1].0)

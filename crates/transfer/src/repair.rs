@@ -26,7 +26,7 @@ use crate::{
     refusal::{Refusal, from_error},
     staging::Staging,
     survey::{FileState, Progress, Survey},
-    volume::{Parts, failed, write_file},
+    volume::{failed, write_file},
 };
 
 /// A damaged stretch of one file.
@@ -65,8 +65,8 @@ pub struct Repaired {
 impl Survey {
     /// Where the bytes of a file stand in the data stream; `None` for files that parity does not cover.
     pub(crate) fn span_of(&self, name: &str) -> Option<Range<u64>> {
-        let entry = self.header.file(name)?;
-        let manifest = self.header.file(self.header.manifest_name())?.size;
+        let entry = self.entry(name)?;
+        let manifest = self.entry(self.header.manifest_name())?.size;
         match Name::parse(name)? {
             Name::Manifest => Some(0..manifest),
             Name::Volume(n) => {
@@ -80,23 +80,19 @@ impl Survey {
     /// Manifest and payload as they are, without the files that do not touch `within`.
     fn data(&self, within: &Range<u64>) -> Data {
         let touches = |span: Range<u64>| span.start < within.end && within.start < span.end;
-        let open =
-            |name: &str| self.span_of(name).filter(|s| touches(s.clone())).and_then(|_| self.as_it_is(name));
+        let near = |name: &str| self.span_of(name).is_some_and(&touches);
         let name = self.header.manifest_name();
-        let volumes = (1..=self.header.volumes()).map(|n| open(&name::volume(n))).collect();
+        let pick = |name: &str, state: &FileState| state.folder().filter(|_| near(name));
         Data {
-            manifest: open(name),
-            manifest_size: self.header.file(name).map_or(0, |f| f.size),
-            payload: Parts::new(self.header.payload.volume_size, volumes),
+            manifest: self.as_it_is(name).filter(|_| near(name)),
+            manifest_size: self.entry(name).map_or(0, |f| f.size),
+            payload: self.parts(self.header.volumes(), name::volume, &pick),
         }
     }
 
     fn spare(&self, there: bool) -> Spare {
-        let open = |n: u32| self.as_it_is(&name::parity(n)).filter(|_| there);
-        Spare(Parts::new(
-            self.header.payload.volume_size,
-            (1..=self.header.parity_volumes()).map(open).collect(),
-        ))
+        let pick = |_: &str, state: &FileState| state.folder().filter(|_| there);
+        Spare(self.parts(self.header.parity_volumes(), name::parity, &pick))
     }
 
     fn geometry(&self) -> Result<(Geometry, Layout), Refusal> {

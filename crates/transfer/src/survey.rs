@@ -2,10 +2,11 @@
 //! but the header is parsed, and nothing is written.
 
 use std::{
+    collections::HashMap,
     fs::File,
     path::Path,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -54,6 +55,16 @@ pub enum FileState {
     },
 }
 
+impl FileState {
+    /// The folder that has it, whole or damaged.
+    pub(crate) const fn folder(&self) -> Option<usize> {
+        match self {
+            Self::Whole { folder } | Self::Damaged { folder, .. } => Some(*folder),
+            Self::Unread | Self::Missing => None,
+        }
+    }
+}
+
 /// A transfer whose header is believed.
 pub struct Survey {
     /// The signed header.
@@ -66,7 +77,9 @@ pub struct Survey {
     pub roots: Vec<(cofferdam_trust::root::Root, Vec<u8>)>,
     /// How each of [`Header::files`] is, in that order.
     pub states: Vec<FileState>,
-    pub(crate) medium: Medium,
+    pub(crate) medium: Arc<Medium>,
+    /// Where in [`Header::files`] a name stands: there may be a hundred thousand.
+    numbers: HashMap<String, usize>,
 }
 
 impl Survey {
@@ -78,17 +91,29 @@ impl Survey {
     pub fn open(folders: &[&Path], trust: &Trust) -> Result<Self, Refusal> {
         let medium = Medium::open(folders)?;
         let Believed { header, header_sha256, signers, roots } = read_header(&medium, trust)?;
+        let numbers: HashMap<String, usize> =
+            header.files.iter().enumerate().map(|(number, file)| (file.name.clone(), number)).collect();
         let listed = |name: &str| match Name::parse(name) {
             Some(Name::Header | Name::Patch(_) | Name::Station) => true,
             Some(Name::Files) => header.suite == Suite::Inspectable,
-            _ => header.file(name).is_some(),
+            _ => numbers.contains_key(name),
         };
         if let Some(extra) = medium.names.keys().find(|name| !listed(name)) {
             let text = "the signed header does not list this file";
             return Err(Refusal::invalid("unexpected-file", text).at(extra));
         }
         let states = vec![FileState::Unread; header.files.len()];
-        Ok(Self { header, header_sha256, signers, roots, states, medium })
+        Ok(Self { header, header_sha256, signers, roots, states, medium: Arc::new(medium), numbers })
+    }
+
+    /// What the header says of a file.
+    pub(crate) fn entry(&self, name: &str) -> Option<&FileEntry> {
+        self.header.files.get(*self.numbers.get(name)?)
+    }
+
+    /// How a file is; `None` when the header does not list it.
+    pub(crate) fn state(&self, name: &str) -> Option<&FileState> {
+        self.states.get(*self.numbers.get(name)?)
     }
 
     /// Hashes every file that was not found whole before, several at a time.
@@ -194,8 +219,7 @@ impl Survey {
 
     /// Opens a file that was found whole.
     pub(crate) fn whole(&self, name: &str) -> Result<File, Refusal> {
-        let number = self.header.files.iter().position(|f| f.name == name);
-        match number.and_then(|n| self.states.get(n)) {
+        match self.state(name) {
             Some(FileState::Whole { folder }) => self.medium.file(*folder, name),
             Some(FileState::Damaged { .. }) => {
                 Err(Refusal::failed("digest-mismatch", "its bytes are not those that were signed").at(name))
@@ -206,8 +230,7 @@ impl Survey {
 
     /// Opens a file, whole or damaged.
     pub(crate) fn as_it_is(&self, name: &str) -> Option<File> {
-        let number = self.header.files.iter().position(|f| f.name == name)?;
-        match self.states.get(number)? {
+        match self.state(name)? {
             FileState::Whole { folder } | FileState::Damaged { folder, .. } => {
                 self.medium.file(*folder, name).ok()
             }
@@ -217,12 +240,43 @@ impl Survey {
 
     /// The whole volumes as one stream; what is in no volume here may be in a patch.
     pub(crate) fn payload(&self) -> Result<Payload, Refusal> {
-        let files = (1..=self.header.volumes()).map(|n| self.whole(&name::volume(n)).ok()).collect();
         let shift = self.header.file(self.header.manifest_name()).map_or(0, |f| f.size);
         Ok(Payload {
-            parts: Parts::new(self.header.payload.volume_size, files),
+            parts: self.volumes(),
             patches: self.patches()?,
             shift,
+        })
+    }
+
+    /// The whole volumes as one stream.
+    pub(crate) fn volumes(&self) -> Parts {
+        let whole = |_: &str, state: &FileState| match state {
+            FileState::Whole { folder } => Some(*folder),
+            _ => None,
+        };
+        self.parts(self.header.volumes(), name::volume, &whole)
+    }
+
+    /// The volumes or parity volumes as one stream, each from the folder that `pick` tells, or absent.
+    pub(crate) fn parts(
+        &self,
+        count: u32,
+        name: fn(u32) -> String,
+        pick: &dyn Fn(&str, &FileState) -> Option<usize>,
+    ) -> Parts {
+        let folder = |n: u32| {
+            let name = name(n);
+            self.state(&name).and_then(|state| pick(&name, state))
+        };
+        let folders: Vec<Option<usize>> = (1..=count).map(folder).collect();
+        let (medium, here) = (Arc::clone(&self.medium), folders.iter().map(Option::is_some).collect());
+        Parts::new(self.header.payload.volume_size, here, move |n| {
+            let folder = folders.get(n).copied().flatten().ok_or(std::io::ErrorKind::NotFound)?;
+            let number = u32::try_from(n + 1).map_err(std::io::Error::other)?;
+            medium.file(folder, &name(number)).map_err(|refusal| match refusal.code {
+                "missing-file" => std::io::ErrorKind::NotFound.into(),
+                _ => std::io::Error::other(refusal.to_string()),
+            })
         })
     }
 

@@ -11,7 +11,7 @@ use std::{
 
 use cofferdam_types::{Error, Result, Sha256Hasher};
 
-use crate::{header::FileEntry, name};
+use crate::{handles::Handles, header::FileEntry, name};
 
 /// Volumes that become durable at once, at most.
 const MAX_SYNCS: usize = 4;
@@ -168,19 +168,26 @@ impl io::Write for Cutter {
 /// Files of one size (the last may be shorter) read as one stream. A part may be absent.
 pub struct Parts {
     each: u64,
-    files: Vec<Option<File>>,
+    /// Which of the parts, counted from 0, are here.
+    here: Vec<bool>,
+    handles: Handles,
 }
 
 impl Parts {
-    pub const fn new(each: u64, files: Vec<Option<File>>) -> Self {
-        Self { each, files }
+    /// `open` is given the number, from 0, of a part that is `here`.
+    pub fn new(
+        each: u64,
+        here: Vec<bool>,
+        open: impl Fn(usize) -> io::Result<File> + Send + Sync + 'static,
+    ) -> Self {
+        Self { each, here, handles: Handles::new(open) }
     }
 
-    /// Opens what a writer has just written.
-    pub fn written(folder: &Path, each: u64, name: fn(u32) -> String, count: u32) -> io::Result<Self> {
-        let files =
-            (1..=count).map(|n| File::open(folder.join(name(n))).map(Some)).collect::<io::Result<_>>()?;
-        Ok(Self { each, files })
+    /// What a writer has just written.
+    pub fn written(folder: &Path, each: u64, name: fn(u32) -> String, count: u32) -> Self {
+        let folder = folder.to_owned();
+        let open = move |n| File::open(folder.join(name(u32::try_from(n + 1).map_err(io::Error::other)?)));
+        Self::new(each, vec![true; count as usize], open)
     }
 
     /// Fills `out` from `offset` on. An absent or short part is `NotFound`.
@@ -189,7 +196,10 @@ impl Parts {
         while !out.is_empty() {
             let number = usize::try_from(offset.checked_div(self.each).ok_or_else(absent)?)
                 .map_err(io::Error::other)?;
-            let file = self.files.get(number).and_then(Option::as_ref).ok_or_else(absent)?;
+            if self.here.get(number) != Some(&true) {
+                return Err(absent());
+            }
+            let file = self.handles.get(number)?;
             let at = offset % self.each;
             let n = usize::try_from(self.each - at).unwrap_or(usize::MAX).min(out.len());
             let (now, rest) = out.split_at_mut(n);
@@ -204,8 +214,8 @@ impl Parts {
     /// How many bytes from `offset` on lie in one part that is here; 0 when it is not.
     pub fn reach(&self, offset: u64) -> u64 {
         let number = offset.checked_div(self.each).and_then(|n| usize::try_from(n).ok());
-        match number.and_then(|n| self.files.get(n)) {
-            Some(Some(_)) => self.each - offset % self.each,
+        match number.and_then(|n| self.here.get(n)) {
+            Some(true) => self.each - offset % self.each,
             _ => 0,
         }
     }
@@ -243,17 +253,14 @@ mod tests {
         syncs.wait().unwrap();
         assert_eq!(files.len(), bytes.len().div_ceil(65_537));
         assert_eq!(files.iter().map(|f| f.size).sum::<u64>(), bytes.len() as u64);
-        let parts = Parts::written(home.path(), 65_537, name::volume, files.len() as u32).unwrap();
+        let parts = Parts::written(home.path(), 65_537, name::volume, files.len() as u32);
         let mut out = vec![0; 200_000];
         parts.read_at(60_000, &mut out).unwrap();
         assert!(out == bytes[60_000..260_000]);
         assert!(parts.read_at(bytes.len() as u64 - 3, &mut [0; 4]).is_err());
 
-        let mut files: Vec<Option<File>> = Vec::new();
-        for n in 1..=2 {
-            files.push((n == 1).then(|| File::open(home.path().join(name::volume(n))).unwrap()));
-        }
-        let hole = Parts::new(65_537, files);
+        let first = home.path().join(name::volume(1));
+        let hole = Parts::new(65_537, vec![true, false], move |_| File::open(&first));
         assert!(hole.read_at(0, &mut [0; 65_537]).is_ok());
         assert_eq!(hole.read_at(65_536, &mut [0; 2]).unwrap_err().kind(), io::ErrorKind::NotFound);
     }

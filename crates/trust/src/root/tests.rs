@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{Statement, Subject, sign_statement};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const ISSUED: Timestamp = Timestamp(1_700_000_000_000_000);
