@@ -5,10 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use cofferdam_trust::root::Root;
 use cofferdam_types::Sha256;
 
 use crate::{
-    sender::{CREATED, NOT_AFTER, Plan},
+    sender::{CREATED, NOT_AFTER, Plan, root, root_json},
     site::Inside,
 };
 
@@ -84,6 +85,45 @@ fn an_indefinite_freeze_ends_and_a_clock_set_back_does_not_prolong_it() {
     inside.receive(&[folder]).ok();
     let frozen = Plan { created: CREATED, not_after: NOT_AFTER - 86_400, ..Plan::after(one, 2) };
     inside.refuses(&write(&frozen, &desk).0, 3, "expired");
+}
+
+#[test]
+fn a_root_document_past_its_last_day_vouches_for_nothing_until_a_person_says_so() {
+    let (inside, desk) = (Inside::new(), tempfile::tempdir().unwrap());
+    // This date is signed, and after it the root's last day has passed, whatever the clock says.
+    let ahead = Plan { created: NOT_AFTER + 1, not_after: NOT_AFTER + 100, ..Plan::first() };
+    let (folder, one) = write(&ahead, &desk);
+    inside.receive(&[folder]).ok();
+    let root = &inside.site.by(&inside.officer, &["key", "list", "--json"]).ok()["sites"][0]["root"];
+    assert_eq!((&root["version"], &root["expired"]), (&1.into(), &true.into()));
+    let fresh = Plan { created: NOT_AFTER + 2, not_after: NOT_AFTER + 100, ..Plan::after(one, 2) };
+    let (folder, _) = write(&fresh, &desk);
+    let message = inside.refuses(&folder, 3, "root-expired");
+    assert!(message.contains("root document 1 of `outside`"), "{message}");
+    inside.receive_with(&[folder], &["--accept-expired", "the holders are on leave"]).ok();
+}
+
+#[test]
+fn a_forgotten_root_or_recipient_counts_no_more() {
+    let (inside, desk) = (Inside::new(), tempfile::tempdir().unwrap());
+    let admin = &inside.site.admin;
+    inside.site.by(&inside.officer, &["key", "forget", "outside", "root"]).fails(4, "forbidden");
+    inside.site.by(admin, &["key", "forget", "outside", "root"]).ok();
+    inside.refuses(&write(&Plan::first(), &desk).0, 3, "no-trusted-key");
+    inside.site.by(admin, &["key", "forget", "outside", "root"]).fails(1, "not-found");
+    assert_eq!(inside.site.by(admin, &["key", "list", "--json"]).ok()["sites"], serde_json::json!([]));
+}
+
+#[test]
+fn an_epoch_begins_after_a_root_that_was_believed_by_hand() {
+    let (inside, desk) = (Inside::new(), tempfile::tempdir().unwrap());
+    let (first, _) = write(&Plan::first(), &desk);
+    inside.receive(&[first]).ok();
+    let file = desk.path().join("root.2.json");
+    let next = Root { roles: root(1).roles, keys: root(1).keys, ..root(2) };
+    fs::write(&file, root_json(&next, &[3])).unwrap();
+    inside.site.by(&inside.site.admin, &["key", "trust-root", "outside", file.to_str().unwrap()]).ok();
+    inside.receive(&[write(&Plan { epoch: 2, ..Plan::first() }, &desk).0]).ok();
 }
 
 #[test]

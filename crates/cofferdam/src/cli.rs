@@ -548,6 +548,16 @@ pub enum AuditAction {
 pub enum KeyAction {
     /// Show this site's public keys.
     Show,
+    /// Show the other sites that this one knows: believed keys, recipients, root documents.
+    List,
+    /// Believe a key of another site no more, or seal to a recipient of it no more.
+    Forget {
+        /// The other site's name.
+        #[arg(value_name = "SITE")]
+        of: String,
+        /// Its key, its recipient `age1…`, or `root` for its root documents.
+        key: String,
+    },
     /// Believe transfers of another site that are signed with this key.
     Trust {
         /// The other site's name.

@@ -60,6 +60,7 @@ pub use publish::{Published, SUBJECT_KIND};
 pub use receipts::{Answered, GivenReceipt, TakenReceipt};
 pub use receive::{Progress, ReceiveRequest, Received};
 pub use record::{RECORDING_PREDICATE, Rehearsed, StartedRecording};
+pub use sites::{KnownRoot, KnownSite};
 
 /// The crossing of a site. Cheap to clone.
 #[derive(Clone)]

@@ -19,9 +19,7 @@ use cofferdam_transfer::{
     Contents, DoorFinding, FileState, Freshness, Record, Sequence, StreamState, Survey, Totals, Trust,
     classify, freshness, receipt::Outcome,
 };
-use cofferdam_types::{
-    Error, ErrorKind, PackageUrl, PersonId, Result, Sha256, SiteName, Timestamp, TransferId,
-};
+use cofferdam_types::{Error, ErrorKind, PackageUrl, PersonId, Result, Sha256, SiteName, TransferId};
 use serde_json::json;
 use tokio::runtime::Handle;
 
@@ -229,12 +227,13 @@ impl Crossing {
             .hint("have a full transfer packed (`cofferdam pack --full`), then `cofferdam stream thaw`"));
         }
         let name = format!("transfer {} of the stream `{}`", header.seq, header.stream);
-        // Each new epoch needs a new version of the root: one far ahead would shut out all honest ones.
+        // Each new epoch needs a new version of the root, which comes with it or was believed by hand before: one
+        // far ahead would shut out all honest ones.
         let newest = match survey.roots.last() {
             Some((root, _)) => root.version,
             None => self.root_of(&header.source).await?.map_or(1, |root| root.version),
         };
-        if header.epoch > state.epoch && survey.roots.is_empty() || u64::from(header.epoch) > newest.max(1) {
+        if u64::from(header.epoch) > newest.max(1) {
             return Err(Error::verification(
                 "epoch-without-rotation",
                 format!("{name} begins a new epoch without a new root document"),
@@ -280,14 +279,14 @@ impl Crossing {
         }
     }
 
-    /// Fresh by the later of this clock and the last signed date: an isolated clock that stands still or was
-    /// set back does not make an old transfer new.
+    /// Fresh, and vouched for by a root document that is, by the later of this clock and the last signed date.
     async fn check_time(&self, survey: &Survey, request: &ReceiveRequest) -> Result<()> {
-        let floor = self.db().read().await?.carry().time_floor().await?;
-        let now = self.clock().now();
-        let now = floor.map_or(now, |floor| Timestamp(floor.0.max(now.0)));
-        match freshness(&survey.header, now) {
-            Freshness::Expired(by) if request.accept_expired.is_none() => Err(Error::verification(
+        let now = self.now_at_least().await?;
+        if request.accept_expired.is_some() {
+            return Ok(());
+        }
+        if let Freshness::Expired(by) = freshness(&survey.header, now) {
+            return Err(Error::verification(
                 "expired",
                 format!(
                     "the transfer was fresh until {}, {} days ago",
@@ -295,8 +294,28 @@ impl Crossing {
                     by.as_secs() / 86_400
                 ),
             )
-            .hint("ask for a new one; or take it all the same: `cofferdam receive --accept-expired REASON`")),
-            _ => Ok(()),
+            .hint(
+                "ask for a new one; or take it all the same: `cofferdam receive --accept-expired REASON`",
+            ));
+        }
+        // Only the newest is asked: those on the way to it may hand over after their time (TUF 5.3.10).
+        let newest = match survey.roots.last() {
+            Some((root, _)) => Some(root.clone()),
+            None => self.root_of(&survey.header.source).await?,
+        };
+        match newest.filter(|root| root.expired(now)) {
+            None => Ok(()),
+            Some(root) => Err(Error::verification(
+                "root-expired",
+                format!(
+                    "root document {} of `{}`, which says whose signatures count, was good until {}",
+                    root.version, survey.header.source, root.expires
+                ),
+            )
+            .hint(
+                "have the next one signed there (`cofferdam key root --after`): the next transfer brings it; or take this \
+                 one all the same: `cofferdam receive --accept-expired REASON`",
+            )),
         }
     }
 

@@ -4,6 +4,7 @@
 //! that is older than the ledger was restored from a backup, and forgotten transfers could be played again.
 
 use std::{
+    collections::BTreeMap,
     fs::OpenOptions,
     io::{BufRead as _, BufReader, Write as _},
     os::unix::fs::OpenOptionsExt as _,
@@ -18,6 +19,38 @@ use crate::{Crossing, log};
 
 /// In the ledger, behind a stream's name: what stands above no longer counts.
 const THAWED: &str = "thawed";
+
+/// What this site knows of another one.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct KnownSite {
+    /// Its name.
+    pub site: String,
+    /// Its keys that are believed, unless there is a root.
+    pub keys: Vec<String>,
+    /// For whom transfers to it are sealed.
+    pub recipients: Vec<String>,
+    /// The newest root document that says whose signatures count.
+    pub root: Option<KnownRoot>,
+}
+
+impl KnownSite {
+    fn named(name: &str) -> Self {
+        Self { site: name.to_owned(), keys: Vec::new(), recipients: Vec::new(), root: None }
+    }
+}
+
+/// A root document that is believed.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct KnownRoot {
+    /// Rises by one with each rotation.
+    pub version: u64,
+    /// SHA-256 of the document, to read aloud.
+    pub fingerprint: Sha256,
+    /// Its last moment.
+    pub expires: Timestamp,
+    /// Whether that has passed: nothing it vouches for is taken without a person's reason.
+    pub expired: bool,
+}
 
 impl Crossing {
     /// Believes transfers that are signed with `key` when they say that they come from `site`.
@@ -44,6 +77,75 @@ impl Crossing {
         let detail = json!({ "recipient": recipient.to_string() });
         log(&mut tx, actor, "key.recipient", &format!("site:{site}"), detail, now).await?;
         tx.commit().await
+    }
+
+    /// Everything that is believed about other sites, and to whom it is sealed for them.
+    ///
+    /// # Errors
+    /// `Internal` when the database fails.
+    pub async fn known_sites(&self) -> Result<Vec<KnownSite>> {
+        let mut tx = self.db().read().await?;
+        let keys = tx.crossing().trusted().await?;
+        let (recipients, rooted) = (tx.carry().recipients().await?, tx.carry().root_sites().await?);
+        drop(tx);
+        let mut sites: BTreeMap<String, KnownSite> = BTreeMap::new();
+        let mut of = |name: &str, change: &dyn Fn(&mut KnownSite)| {
+            change(sites.entry(name.to_owned()).or_insert_with(|| KnownSite::named(name)));
+        };
+        for (name, key) in &keys {
+            of(name, &|site| site.keys.push(key.clone()));
+        }
+        for (name, recipient) in &recipients {
+            of(name, &|site| site.recipients.push(recipient.clone()));
+        }
+        let now = self.now_at_least().await?;
+        for name in &rooted {
+            let site =
+                name.parse::<SiteName>().map_err(|e| Error::internal("a site's name in the database", e))?;
+            if let Some(root) = self.root_of(&site).await? {
+                let known = KnownRoot {
+                    version: root.version,
+                    fingerprint: root.fingerprint()?,
+                    expires: root.expires,
+                    expired: root.expired(now),
+                };
+                of(name, &|site| site.root = Some(known.clone()));
+            }
+        }
+        Ok(sites.into_values().collect())
+    }
+
+    /// Believes a key of `site` no more, seals to a recipient of it no more, or believes none of its root
+    /// documents: `key` is a public key, a recipient, or `root`.
+    ///
+    /// # Errors
+    /// `Invalid` when `key` is none of them; `NotFound` when this site did not know it.
+    pub async fn forget_key(&self, site: &SiteName, key: &str, actor: &str) -> Result<()> {
+        let now = self.clock().now();
+        let mut tx = self.db().write().await?;
+        let (known, what) = if key == "root" {
+            (tx.carry().remove_roots(site.as_str()).await?, "root")
+        } else if key.starts_with("age1") {
+            let recipient: Recipient = key.parse()?;
+            (tx.carry().remove_recipient(site.as_str(), &recipient.to_string()).await?, "recipient")
+        } else {
+            let key: VerifyingKey = key.parse()?;
+            (tx.crossing().distrust(site.as_str(), &key.to_string()).await?, "key")
+        };
+        if !known {
+            return Err(Error::not_found(format!("this site knows no such {what} of `{site}`"))
+                .hint("`cofferdam key list` shows what it knows"));
+        }
+        log(&mut tx, actor, "key.forget", &format!("site:{site}"), json!({ what: key }), now).await?;
+        tx.commit().await
+    }
+
+    /// This clock, or the newest date that was signed by somebody who is believed, if that is later: an isolated
+    /// clock that stands still or was set back makes nothing young again.
+    pub(crate) async fn now_at_least(&self) -> Result<Timestamp> {
+        let floor = self.db().read().await?.carry().time_floor().await?;
+        let now = self.clock().now();
+        Ok(floor.map_or(now, |floor| Timestamp(floor.0.max(now.0))))
     }
 
     /// Believes a site's first root document, because a person compared its fingerprint; or its next one.
@@ -96,7 +198,7 @@ impl Crossing {
     /// Whom this site believes about transfers from `source`.
     ///
     /// # Errors
-    /// `Conflict` (`no-trusted-key`) when nobody is trusted for it.
+    /// `VerificationFailed` (`no-trusted-key`) when nobody is trusted for it.
     pub async fn trust_in(&self, source: &SiteName) -> Result<Trust> {
         let this_site = Some(self.0.site.clone());
         if let Some(root) = self.root_of(source).await? {
@@ -124,8 +226,11 @@ impl Crossing {
             .collect())
     }
 
-    /// For whom a transfer to `site` is sealed: that site's keys, and this site's own, so that the sender can
-    /// answer questions about what it sent.
+    /// For whom a transfer to `site` is sealed: that site's keys. The caller adds this site's own, so that the
+    /// sender can answer questions about what it sent.
+    ///
+    /// # Errors
+    /// `Conflict` (`no-recipient`) when none is known.
     pub(crate) async fn recipients_for(&self, site: &SiteName) -> Result<Vec<Recipient>> {
         let rows = self.db().read().await?.carry().recipients().await?;
         let theirs: Vec<Recipient> = rows

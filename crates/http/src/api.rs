@@ -8,7 +8,7 @@
 //! | `/api/v1/repositories/{name}/packages` | GET | any role | a page of packages, or a search |
 //! | `/api/v1/recordings…` | GET, POST | officer | recordings, collections, rehearsals |
 //! | `/api/v1/transfers…` | GET, POST | officer, approver | pack, receive, approve, publish |
-//! | `/api/v1/keys…` | POST | admin | believe another site's key or root, seal to its key |
+//! | `/api/v1/keys…` | GET, POST | any role; admin | believe another site's key or root, seal to its key, forget it |
 //! | `/api/v1/receipts`, `/api/v1/repairs…` | POST | officer | what travels back |
 //! | `/api/v1/wants…` | GET, POST | any role; officer | what is asked for and not here |
 //! | `/api/v1/media` | GET, POST | any role; officer | the register of media |
@@ -25,7 +25,7 @@ mod transfers;
 use axum::{
     Extension, Json, Router,
     extract::{FromRequest, Request, State, rejection::JsonRejection},
-    routing::{get, post},
+    routing::get,
 };
 use cofferdam_access::{Action, Principal};
 use cofferdam_types::{Error, PersonId, Result};
@@ -38,7 +38,7 @@ pub(crate) fn routes() -> Router<Site> {
     Router::new()
         .route("/api/v1/site", get(site))
         .route("/api/v1/whoami", get(whoami))
-        .route("/api/v1/keys", post(trust_key))
+        .route("/api/v1/keys", get(carry::known_sites).post(trust_key))
         .merge(audit::routes())
         .merge(carry::routes())
         .merge(recordings::routes())

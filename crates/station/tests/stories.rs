@@ -64,7 +64,10 @@ fn damage_is_told_by_file_and_stretch_and_so_is_the_way_out() {
     let hit = |offset: u64, len: u64| offset <= 54_321 && 54_321 < offset + len;
     assert!(damaged[0].stretches.iter().any(|s| hit(s.offset, s.len)), "{damaged:?}");
     let text = to_text(&report);
-    assert!(text.contains("v000003.ctv: other bytes, ") && text.contains("cofferdam receive --repair"), "{text}");
+    assert!(
+        text.contains("v000003.ctv: other bytes, ") && text.contains("cofferdam receive --repair"),
+        "{text}"
+    );
 
     for n in 1..=6 {
         flip(&path.join(format!("v{n:06}.ctv")), 0);

@@ -15,6 +15,9 @@ statements! {
     ADD_RECIPIENT = "INSERT INTO site_recipient (site, recipient, added, actor) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
     RECIPIENTS = "SELECT site, recipient FROM site_recipient ORDER BY site, recipient";
     ADD_ROOT = "INSERT INTO site_root (site, version, envelope, added, actor) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+    REMOVE_RECIPIENT = "DELETE FROM site_recipient WHERE site = $1 AND recipient = $2";
+    ROOT_SITES = "SELECT DISTINCT site FROM site_root ORDER BY site";
+    REMOVE_ROOTS = "DELETE FROM site_root WHERE site = $1";
     ROOTS = "SELECT version, envelope FROM site_root WHERE site = $1 ORDER BY version";
 
     STAGE_GROUP = "INSERT INTO staged_group (header_sha256, first_pack) VALUES ($1, $2) ON CONFLICT DO NOTHING";
@@ -179,6 +182,21 @@ impl CarryRows<'_> {
     pub async fn recipients(&mut self) -> Result<Vec<(String, String)>> {
         let rows = self.0.all(RECIPIENTS, args![]).await?;
         rows.iter().map(|row| Ok((row.text("site")?, row.text("recipient")?))).collect()
+    }
+
+    /// Seals to this recipient no more; whether it was one.
+    pub async fn remove_recipient(&mut self, site: &str, recipient: &str) -> Result<bool> {
+        Ok(self.0.execute(REMOVE_RECIPIENT, args![site, recipient]).await? > 0)
+    }
+
+    /// The sites whose root documents are believed.
+    pub async fn root_sites(&mut self) -> Result<Vec<String>> {
+        self.0.all(ROOT_SITES, args![]).await?.iter().map(|row| row.text("site")).collect()
+    }
+
+    /// Believes no root document of a site any more; whether one was believed.
+    pub async fn remove_roots(&mut self, site: &str) -> Result<bool> {
+        Ok(self.0.execute(REMOVE_ROOTS, args![site]).await? > 0)
     }
 
     /// Keeps a root that was believed.

@@ -34,6 +34,7 @@ statements! {
     INSERT_BLOB = "INSERT INTO transfer_blob (transfer_id, sha256, size) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
     TRUST = "INSERT INTO trusted_key (site, key, added, actor) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
     TRUSTED = "SELECT site, key FROM trusted_key ORDER BY site, key";
+    DISTRUST = "DELETE FROM trusted_key WHERE site = $1 AND key = $2";
 }
 
 /// A recorded build.
@@ -273,6 +274,11 @@ impl CrossingRows<'_> {
     /// Believes a site's key.
     pub async fn trust(&mut self, site: &str, key: &str, actor: &str, now: Timestamp) -> Result<()> {
         self.0.execute(TRUST, args![site, key, now, actor]).await.map(drop)
+    }
+
+    /// Believes a site's key no more; whether it was believed.
+    pub async fn distrust(&mut self, site: &str, key: &str) -> Result<bool> {
+        Ok(self.0.execute(DISTRUST, args![site, key]).await? > 0)
     }
 
     /// Every believed key: `(site, key)`.

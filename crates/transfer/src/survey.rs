@@ -241,11 +241,7 @@ impl Survey {
     /// The whole volumes as one stream; what is in no volume here may be in a patch.
     pub(crate) fn payload(&self) -> Result<Payload, Refusal> {
         let shift = self.header.file(self.header.manifest_name()).map_or(0, |f| f.size);
-        Ok(Payload {
-            parts: self.volumes(),
-            patches: self.patches()?,
-            shift,
-        })
+        Ok(Payload { parts: self.volumes(), patches: self.patches()?, shift })
     }
 
     /// The whole volumes as one stream.

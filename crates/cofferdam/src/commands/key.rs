@@ -8,7 +8,7 @@ use cofferdam_trust::{
     root::{Role, RoleKeys, Root, RootKey},
 };
 use cofferdam_types::{Clock as _, Error, Result, time::SystemClock};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Context;
 use crate::{
@@ -38,6 +38,17 @@ pub async fn run(context: &Context, action: KeyAction) -> Result<()> {
                     public.to_pem()
                 )
             });
+            Ok(())
+        }
+        KeyAction::List => {
+            let value = context.client()?.get("/api/v1/keys").await?;
+            output::show(&value, context.json, sites_text);
+            Ok(())
+        }
+        KeyAction::Forget { of: site, key } => {
+            let body = json!({ "site": site, "key": key });
+            let value = context.client()?.post("/api/v1/keys/forget", &body).await?;
+            output::show(&value, context.json, |_| format!("forgot {key} of `{site}`\n"));
             Ok(())
         }
         KeyAction::Trust { sender: site, key } => {
@@ -80,6 +91,31 @@ pub async fn run(context: &Context, action: KeyAction) -> Result<()> {
             Ok(())
         }
     }
+}
+
+fn sites_text(value: &Value) -> String {
+    let sites = value["sites"].as_array().map_or(&[][..], Vec::as_slice);
+    if sites.is_empty() {
+        return "no other site is known yet: `cofferdam key trust SITE KEY` and `cofferdam key recipient SITE \
+                RECIPIENT`, with what `cofferdam key show` prints there\n"
+            .to_owned();
+    }
+    let mut text = String::new();
+    for site in sites {
+        let name = site["site"].as_str().unwrap_or_default();
+        let mut line = |what: &str, said: &str| text.push_str(&format!("{name}  {what:<10}{said}\n"));
+        for (list, what) in [("keys", "believed"), ("recipients", "seal to")] {
+            for key in site[list].as_array().into_iter().flatten() {
+                line(what, key.as_str().unwrap_or_default());
+            }
+        }
+        if let Some(root) = site["root"].as_object() {
+            let end = root["expires"].as_str().unwrap_or_default();
+            let over = if root["expired"] == true { "EXPIRED" } else { "good until" };
+            line("root", &format!("version {}, {over} {end}, {}", root["version"], root["fingerprint"]));
+        }
+    }
+    text
 }
 
 fn read_root(file: &Path) -> Result<Envelope> {

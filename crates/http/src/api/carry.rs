@@ -22,6 +22,7 @@ pub(super) fn routes() -> Router<Site> {
     Router::new()
         .route("/api/v1/keys/recipient", post(recipient))
         .route("/api/v1/keys/root", post(root))
+        .route("/api/v1/keys/forget", post(forget_key))
         .route("/api/v1/transfers/{id}/receipt", post(give_receipt))
         .route("/api/v1/receipts", post(take_receipt))
         .route("/api/v1/repairs/request", post(request_repair))
@@ -50,6 +51,30 @@ async fn recipient(
     let recipient = body.recipient.parse().map_err(|e: Error| e)?;
     site.crossing.add_recipient(&body.site, &recipient, &principal.actor()).await?;
     value(&json!({ "site": body.site, "recipient": recipient }))
+}
+
+pub(super) async fn known_sites(
+    State(site): State<Site>,
+    Extension(principal): Extension<Principal>,
+) -> Answer {
+    may(&site, &principal, Action::TransferRead)?;
+    value(&json!({ "sites": site.crossing.known_sites().await? }))
+}
+
+#[derive(Deserialize)]
+struct Forgotten {
+    site: SiteName,
+    key: String,
+}
+
+async fn forget_key(
+    State(site): State<Site>,
+    Extension(principal): Extension<Principal>,
+    Body(body): Body<Forgotten>,
+) -> Answer {
+    may(&site, &principal, Action::RepositoryManage)?;
+    site.crossing.forget_key(&body.site, body.key.trim(), &principal.actor()).await?;
+    value(&json!({ "site": body.site, "forgotten": body.key.trim() }))
 }
 
 #[derive(Deserialize)]
