@@ -6,10 +6,19 @@
 use std::{cell::RefCell, io::Read as _};
 
 use cofferdam_trust::age::{self, Entropy, Recipient, SealWriter, Sealer, SealingKey};
+use zstd::zstd_safe::{self, CParameter, Strategy};
 
 use crate::limits::{MAX_FRAME_BYTES, MAX_PACK_RAW};
 
 const LEVEL: i32 = 3;
+/// What packs have other than level 3: one table that the processor's caches hold. It takes a fifth less time for two
+/// hundredths more bytes, of which deltas save far more.
+const PARAMETERS: [CParameter; 4] = [
+    CParameter::Strategy(Strategy::ZSTD_fast),
+    CParameter::HashLog(17),
+    CParameter::MinMatch(5),
+    CParameter::TargetLength(0),
+];
 const SAMPLE: usize = 32 << 10;
 /// zstd's largest block (RFC 8878 section 3.1.1.2.4).
 const BLOCK: usize = 128 << 10;
@@ -25,6 +34,9 @@ thread_local! {
 fn compress_into(raw: &[u8], ends: &[usize], out: &mut Vec<u8>) -> std::io::Result<()> {
     out.reserve(raw.len() + 1024);
     let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
+    for parameter in PARAMETERS {
+        compressor.set_parameter(parameter)?;
+    }
     let (mut from, mut at) = (0, 0);
     if raw.is_empty() {
         // Stock `zstd -d` takes no input for an error.
@@ -33,11 +45,13 @@ fn compress_into(raw: &[u8], ends: &[usize], out: &mut Vec<u8>) -> std::io::Resu
     // Neighbours that compress share a frame: small files gain from each other.
     let mut flush = |from: usize, to: usize, out: &mut Vec<u8>| -> std::io::Result<()> {
         for part in raw[from..to].chunks(MAX_FRAME_BYTES) {
-            let packed = compressor.compress(part)?;
-            if packed.len() < part.len() - part.len() / 16 {
-                out.extend_from_slice(&packed)
-            } else {
-                store(part, out)
+            let start = out.len();
+            out.resize(start + zstd_safe::compress_bound(part.len()), 0);
+            let packed = compressor.compress_to_buffer(part, &mut out[start..])?;
+            let pays = packed < part.len() - part.len() / 16;
+            out.truncate(if pays { start + packed } else { start });
+            if !pays {
+                store(part, out);
             }
         }
         Ok(())

@@ -15,6 +15,9 @@ use crate::{handles::Handles, header::FileEntry, name};
 
 /// Volumes that become durable at once, at most.
 const MAX_SYNCS: usize = 4;
+/// Bytes after which a volume that is still written is made durable as far as it is: the disk has nothing left to
+/// do when the last byte comes.
+const SYNC_EACH: u64 = 64 << 20;
 
 /// A file of a transfer that is hashed while it is written.
 pub struct HashFile {
@@ -105,6 +108,8 @@ pub struct Cutter {
     done: Vec<FileEntry>,
     syncs: Syncs,
     size: u64,
+    /// Bytes of the open volume that nobody has been asked to make durable.
+    fresh: u64,
 }
 
 impl Cutter {
@@ -117,6 +122,7 @@ impl Cutter {
             done: Vec::new(),
             syncs: Syncs::default(),
             size: 0,
+            fresh: 0,
         }
     }
 
@@ -137,7 +143,15 @@ impl Cutter {
             self.syncs.add(entry.name.clone(), file)?;
             self.done.push(entry);
         }
+        self.fresh = 0;
         Ok(())
+    }
+
+    fn sync_so_far(&mut self) -> Result<()> {
+        self.fresh = 0;
+        let Some(open) = &self.open else { return Ok(()) };
+        let file = open.file.get_ref().try_clone().map_err(|e| failed(&open.name, e))?;
+        self.syncs.add(open.name.clone(), file)
     }
 }
 
@@ -157,6 +171,10 @@ impl io::Write for Cutter {
         let Some(open) = &mut self.open else { return Err(io::Error::other("no open volume")) };
         open.write_all(&bytes[..room])?;
         self.size += room as u64;
+        self.fresh += room as u64;
+        if self.fresh >= SYNC_EACH {
+            self.sync_so_far().map_err(io::Error::other)?;
+        }
         Ok(room)
     }
 
