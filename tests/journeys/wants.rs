@@ -34,7 +34,10 @@ fn a_want_is_packed_when_a_transfer_has_it_and_filled_when_the_receipt_says_so()
     let pair = Pair::new("");
     put(&pair, "maps/a.bin", &bytes(1, 1000));
     ask(&pair, &[&["maps"], &["maps", "a.bin"], &["maps", "b.bin"], &["charts"]]);
-    assert_eq!(standing(&pair), ["charts open null", "maps a.bin open null", "maps b.bin open null", "maps open null"]);
+    assert_eq!(
+        standing(&pair),
+        ["charts open null", "maps a.bin open null", "maps b.bin open null", "maps open null"]
+    );
 
     pair.record("one", &["/r/generic/maps/a.bin"]);
     pair.pack("one", &["--dry-run"]);

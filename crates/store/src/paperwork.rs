@@ -162,23 +162,13 @@ impl CarryRows<'_> {
     }
 
     /// A release is at `site` now, by `transfer`: what it wanted, it has.
-    pub async fn fill_wants(
-        &mut self,
-        site: &str,
-        release: Wanted<'_>,
-        transfer: TransferId,
-    ) -> Result<u64> {
+    pub async fn fill_wants(&mut self, site: &str, release: Wanted<'_>, transfer: TransferId) -> Result<u64> {
         let values = args![site, release.format, release.package, release.version, transfer.0];
         self.0.execute(FILL_WANTS, values).await
     }
 
     /// A release was packed for `site` into `transfer`: what it wanted is on its way.
-    pub async fn pack_wants(
-        &mut self,
-        site: &str,
-        release: Wanted<'_>,
-        transfer: TransferId,
-    ) -> Result<u64> {
+    pub async fn pack_wants(&mut self, site: &str, release: Wanted<'_>, transfer: TransferId) -> Result<u64> {
         let values = args![site, release.format, release.package, release.version, transfer.0];
         self.0.execute(PACK_WANTS, values).await
     }
