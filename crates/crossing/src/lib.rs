@@ -7,7 +7,7 @@
 //! | `pack`, `delta` | carry | writes the transfer: what the other side has not proved to hold |
 //! | `receive`, `ingest`, `rebuild` | admit | verifies, quarantines, re-inspects every byte; nothing is visible yet |
 //! | `sites` | both | whom this site believes, for whom it seals, what it saw of each stream |
-//! | `receipts` | both | receipts and repair requests, given and taken |
+//! | `receipts`, `kept` | both | receipts and repair requests, given and taken |
 //! | `wants` | both | what is wanted, asked for, on its way, and there |
 //! | `media` | carry | the register of media, and their custody |
 //! | `misses` | admit | what clients asked for in vain, for the want list |
@@ -25,6 +25,7 @@ mod collection;
 mod delta;
 mod difference;
 mod ingest;
+mod kept;
 mod media;
 mod meter;
 mod misses;
@@ -53,13 +54,14 @@ use cofferdam_types::{Clock, Error, Result, SiteName, TransferId};
 pub use collection::{CollectedFile, Collection, CollectionItem, Missing};
 pub use delta::DeltaLevel;
 pub use difference::{Asker, Difference, DifferenceLine, EvidenceFile, Rehearsal};
+pub use kept::KeptReceipt;
 pub use media::{Custody, MEDIUM_STATES, MediumChange};
 pub use meter::{Board, Meter, Stand};
 use misses::Misses;
 pub use pack::{DoorChoice, PackRequest, Packed};
 pub use projects::Projects;
 pub use publish::{Published, SUBJECT_KIND};
-pub use receipts::{Answered, GivenReceipt, KeptReceipt, TakenReceipt};
+pub use receipts::{Answered, GivenReceipt, TakenReceipt};
 pub use receive::{Progress, ReceiveRequest, Received};
 pub use record::{RECORDING_PREDICATE, Rehearsed, StartedRecording};
 pub use wants::WANT_STATES;
