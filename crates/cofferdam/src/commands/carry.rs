@@ -192,11 +192,15 @@ pub async fn want(context: &Context, action: WantAction) -> Result<()> {
                         text("version"),
                         w["asked"].to_string(),
                         text("state"),
+                        w["transfer"].as_i64().map_or_else(String::new, |id| id.to_string()),
                         text("note"),
                     ]
                 };
                 let rows: Vec<_> = v["wants"].as_array().into_iter().flatten().map(row).collect();
-                output::table(&["site", "format", "package", "version", "asked", "state", "note"], &rows)
+                output::table(
+                    &["site", "format", "package", "version", "asked", "state", "transfer", "note"],
+                    &rows,
+                )
             });
         }
         WantAction::Request { file } => {

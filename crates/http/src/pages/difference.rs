@@ -23,10 +23,12 @@ pub(super) fn sections(difference: Difference) -> Vec<Section> {
             open: open && total > 0,
         }
     };
+    // Once it is published, all of it is known.
+    let nothing_new = difference.added.is_empty() && difference.updated.is_empty();
     vec![
         section("Added", "packages that are not here yet", difference.added, true),
         section("Updated", "new versions of packages that are here", difference.updated, true),
-        section("Known", "releases that are here already", difference.known, false),
+        section("Known", "releases that are here already", difference.known, nothing_new),
     ]
 }
 
@@ -61,7 +63,8 @@ fn asker(who: &Asker) -> String {
         person => format!("{person} at {}", who.site),
     };
     let why = if who.note.is_empty() { String::new() } else { format!(": {}", who.note) };
-    format!("{by}, asked {} times{why}", who.asked)
+    let often = if who.asked == 1 { "once".to_owned() } else { format!("{} times", who.asked) };
+    format!("{by}, asked {often}{why}")
 }
 
 /// Rehearsals, numbered as the releases refer to them.

@@ -86,8 +86,8 @@ async fn load(page: &Page, serial: &str, typed: Option<MediumForm>, frame: Frame
         fixed: true,
         transfer: row.transfer.to_string(),
         label: row.label.clone(),
-        holder: row.holder.clone(),
         state: row.state.clone(),
+        // Not filled in: who has it now is what the form asks.
         ..empty()
     });
     let may = page.can(Action::TransferReceive) && row.state != "destroyed";

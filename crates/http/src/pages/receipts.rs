@@ -46,11 +46,11 @@ pub(super) async fn of(page: &Page, row: &TransferRow) -> Result<Receipts> {
 fn line(kept: KeptReceipt) -> ReceiptLine {
     let mut says = Vec::new();
     if let Some(receipt) = kept.says {
-        says.extend(receipt.inventory.map(|i| format!("{} blobs of this stream are held", i.count)));
+        says.extend(receipt.inventory.map(|i| format!("blobs of this stream that are held: {}", i.count)));
         says.extend(receipt.unreadable.into_iter().map(|name| format!("could not be read: {name}")));
         says.extend(receipt.refused.into_iter().map(|(what, why)| format!("refused: {what}: {why}")));
         if !receipt.held.is_empty() {
-            says.push(format!("names the digests of {} blobs", receipt.held.len()));
+            says.push(format!("names the digests of {} of them", receipt.held.len()));
         }
     }
     says.truncate(MANY);

@@ -421,7 +421,7 @@ async fn each_release_has_its_evidence_beside_it() {
     assert!(before.contains("/repositories/files/package/tools/1.0\""), "its package is here: {page}");
     assert!(before.contains("<a href=\"#rehearsal-1\">") && page.contains("id=\"rehearsal-1\""), "{page}");
     assert!(rest.contains(&sha256.to_hex()) && rest.contains("tools/1.0/tool.bin"), "{page}");
-    assert!(rest.contains("person:dan at inside, asked 1 times: the harbour map"), "{page}");
+    assert!(rest.contains("person:dan at inside, asked once: the harbour map"), "{page}");
     assert!(page.contains(&Sha256::of(b"collected").to_hex()) && page.contains("berth"), "{page}");
     assert!(page.contains("not rehearsed") && page.contains(ESCAPED) && !page.contains("<script>"), "{page}");
 
