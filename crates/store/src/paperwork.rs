@@ -19,7 +19,7 @@ statements! {
     WANTS = "SELECT id, site, format, package, version, asked, note, actor, state, first_at, last_at, transfer_id FROM want
         WHERE id > $1 ORDER BY id LIMIT $2";
     NEWEST_WANTS = "SELECT id, site, format, package, version, asked, note, actor, state, first_at, last_at, transfer_id FROM want
-        WHERE id < $1 AND ($2 = '' OR state = $2) AND ($3 = '' OR site = $3) ORDER BY id DESC LIMIT $4";
+        WHERE id < $1 AND (state = $2 OR $2 = '') AND (site = $3 OR $3 = '') ORDER BY id DESC LIMIT $4";
     OPEN_WANTS = "SELECT id, site, format, package, version, asked, note, actor, state, first_at, last_at, transfer_id FROM want
         WHERE site = $1 AND state IN ('open', 'sent') ORDER BY id LIMIT $2";
     SET_WANT = "UPDATE want SET state = $2 WHERE id = $1";
@@ -35,7 +35,7 @@ statements! {
     MEDIUM = "SELECT serial, transfer_id, label, files, holder, state, at, actor FROM medium WHERE serial = $1";
     MEDIA = "SELECT serial, transfer_id, label, files, holder, state, at, actor FROM medium ORDER BY serial";
     MEDIA_PAGE = "SELECT serial, transfer_id, label, files, holder, state, at, actor FROM medium
-        WHERE serial > $1 AND ($2 = '' OR state = $2) AND ($3 = 0 OR transfer_id = $3) ORDER BY serial LIMIT $4";
+        WHERE serial > $1 AND (state = $2 OR $2 = '') AND (transfer_id = $3 OR $3 = 0) ORDER BY serial LIMIT $4";
 }
 
 /// Something that was asked for and is not here.
