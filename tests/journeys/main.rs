@@ -4,6 +4,7 @@
 mod common;
 
 mod build;
+mod wants;
 
 use std::fs;
 

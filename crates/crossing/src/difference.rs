@@ -1,10 +1,10 @@
 //! What a transfer would change, before anybody approves: what comes, what is new about it, and what proves it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use cofferdam_format_kit::{Draft, Traits, View as _};
 use cofferdam_store::TransferItemRow;
-use cofferdam_types::{Result, TransferId};
+use cofferdam_types::{Result, Sha256, TransferId};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -54,6 +54,38 @@ pub struct DifferenceLine {
     pub new: Vec<(String, String)>,
     /// Whether a rehearsal used it.
     pub rehearsed: bool,
+    /// Which of the rehearsals did, from 0.
+    pub rehearsals: Vec<usize>,
+    /// Its files.
+    pub files: Vec<EvidenceFile>,
+    /// Who asked for it.
+    pub wanted: Vec<Asker>,
+    /// Whether its package is to be seen here now, in this version or another.
+    pub here: bool,
+}
+
+/// A file of a release.
+#[derive(Clone, Debug, Serialize)]
+pub struct EvidenceFile {
+    /// Its path in the repository.
+    pub path: String,
+    /// Its digest: what is at the site, or will be.
+    pub sha256: Sha256,
+    /// Its size.
+    pub size: u64,
+}
+
+/// Who asked for a release.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Asker {
+    /// At which site.
+    pub site: String,
+    /// Who, or `clients` that asked in vain.
+    pub by: String,
+    /// How often.
+    pub asked: u64,
+    /// Why, in their words.
+    pub note: String,
 }
 
 /// A rehearsal, as its signed statement says.
@@ -65,6 +97,18 @@ pub struct Rehearsal {
     pub site: String,
     /// When.
     pub at: String,
+    /// The recording's name.
+    pub recording: String,
+    /// Its number at the site that signed.
+    pub number: i64,
+    /// The digest of what it collected.
+    pub collection: String,
+    /// The command's exit code.
+    pub exit_code: i64,
+    /// How it was shut off, in words.
+    pub network: String,
+    /// How many things were asked for in vain.
+    pub in_vain: usize,
     /// Connections to the outside.
     pub outside: u64,
     /// Package URLs that the build used.
@@ -84,24 +128,28 @@ impl Crossing {
             out.statements += 1;
             out.rehearsals.extend(rehearsal(&item.value));
         }
-        let used: HashSet<String> = out.rehearsals.iter().flat_map(|r| r.used.iter().cloned()).collect();
+        let evidence = Evidence { used: used(&out.rehearsals), wants: self.askers().await? };
         for item in items {
             match item.kind.as_str() {
                 "git" => out.projects.push((item.repository, item.value["refs"].clone())),
-                "release" => self.line(&mut out, item, &used).await?,
+                "release" => self.line(&mut out, item, &evidence).await?,
                 _ => {}
             }
         }
         Ok(out)
     }
 
-    async fn line(&self, out: &mut Difference, item: TransferItemRow, used: &HashSet<String>) -> Result<()> {
+    async fn line(&self, out: &mut Difference, item: TransferItemRow, evidence: &Evidence) -> Result<()> {
         let here = self.newest_here(&item.repository, &item.package).await?;
         let sums = out.sizes.entry(item.repository.clone()).or_default();
         *sums = (sums.0 + item.size, sums.1 + 1);
         let traits = self.traits_of(&item.format, &item.value["draft"]);
         let mut line = DifferenceLine {
-            rehearsed: used.contains(&item.purl),
+            rehearsed: evidence.used.contains_key(&item.purl),
+            rehearsals: evidence.used.get(&item.purl).cloned().unwrap_or_default(),
+            files: files(&item.value["draft"]),
+            wanted: evidence.askers(&item),
+            here: here.is_some(),
             repository: item.repository,
             package: item.package,
             version: item.version,
@@ -135,6 +183,16 @@ impl Crossing {
         Ok(())
     }
 
+    /// Who asked for what: by format and package, the version and the asker.
+    async fn askers(&self) -> Result<Askers> {
+        let mut out = Askers::new();
+        for want in self.wants().await? {
+            let asker = Asker { site: want.site, by: want.actor, asked: want.asked, note: want.note };
+            out.entry((want.format, want.package)).or_default().push((want.version, asker));
+        }
+        Ok(out)
+    }
+
     fn traits_of(&self, format: &str, draft: &Value) -> Traits {
         let (Ok(format), Ok(draft)) =
             (self.0.registry.format(format), serde_json::from_value::<Draft>(draft.clone()))
@@ -161,6 +219,44 @@ impl Crossing {
         };
         Ok(Some((found.releases.into_iter().map(|r| r.version).collect(), traits)))
     }
+}
+
+type Askers = HashMap<(String, String), Vec<(String, Asker)>>;
+
+/// What speaks for the releases of a transfer.
+struct Evidence {
+    /// Rehearsals by package URL.
+    used: HashMap<String, Vec<usize>>,
+    wants: Askers,
+}
+
+impl Evidence {
+    fn askers(&self, item: &TransferItemRow) -> Vec<Asker> {
+        let all = self.wants.get(&(item.format.clone(), item.package.clone())).into_iter().flatten();
+        all.filter(|(version, _)| version.is_empty() || *version == item.version)
+            .map(|(_, asker)| asker.clone())
+            .collect()
+    }
+}
+
+fn used(rehearsals: &[Rehearsal]) -> HashMap<String, Vec<usize>> {
+    let mut out: HashMap<String, Vec<usize>> = HashMap::new();
+    for (n, rehearsal) in rehearsals.iter().enumerate() {
+        for purl in &rehearsal.used {
+            let all = out.entry(purl.clone()).or_default();
+            if all.last() != Some(&n) {
+                all.push(n);
+            }
+        }
+    }
+    out
+}
+
+/// The files of a claim; none of one that cannot be read.
+fn files(draft: &Value) -> Vec<EvidenceFile> {
+    let draft = serde_json::from_value::<Draft>(draft.clone());
+    let files = draft.into_iter().flat_map(|draft| draft.files);
+    files.map(|f| EvidenceFile { path: f.path, sha256: f.digests.sha256, size: f.digests.size }).collect()
 }
 
 /// What one release says that the one before it did not.
@@ -193,6 +289,16 @@ fn rehearsal(envelope: &Value) -> Option<Rehearsal> {
         command: text("command"),
         site: text("site"),
         at: text("rehearsed"),
+        recording: statement["subject"][0]["name"]
+            .as_str()
+            .and_then(|name| name.strip_prefix("collection:"))
+            .unwrap_or_default()
+            .to_owned(),
+        number: says["recording"].as_i64().unwrap_or(0),
+        collection: statement["subject"][0]["digest"]["sha256"].as_str().unwrap_or_default().to_owned(),
+        exit_code: says["exitCode"].as_i64().unwrap_or(0),
+        network: text("network"),
+        in_vain: says["askedInVain"].as_array().map_or(0, Vec::len),
         outside: says["outsideConnections"].as_u64().unwrap_or(0),
         used: says["used"]
             .as_array()

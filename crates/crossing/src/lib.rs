@@ -7,7 +7,8 @@
 //! | `pack`, `delta` | carry | writes the transfer: what the other side has not proved to hold |
 //! | `receive`, `ingest`, `rebuild` | admit | verifies, quarantines, re-inspects every byte; nothing is visible yet |
 //! | `sites` | both | whom this site believes, for whom it seals, what it saw of each stream |
-//! | `receipts` | both | receipts, repair requests and wants, given and taken |
+//! | `receipts`, `kept` | both | receipts and repair requests, given and taken |
+//! | `wants` | both | what is wanted, asked for, on its way, and there |
 //! | `media` | carry | the register of media, and their custody |
 //! | `misses` | admit | what clients asked for in vain, for the want list |
 //! | `meter` | both | how far long work has come |
@@ -24,6 +25,7 @@ mod collection;
 mod delta;
 mod difference;
 mod ingest;
+mod kept;
 mod media;
 mod meter;
 mod misses;
@@ -35,6 +37,7 @@ mod receipts;
 mod receive;
 mod record;
 mod sites;
+mod wants;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -50,8 +53,9 @@ use cofferdam_types::{Clock, Error, Result, SiteName, TransferId};
 
 pub use collection::{CollectedFile, Collection, CollectionItem, Missing};
 pub use delta::DeltaLevel;
-pub use difference::{Difference, DifferenceLine, Rehearsal};
-pub use media::{MEDIUM_STATES, MediumChange};
+pub use difference::{Asker, Difference, DifferenceLine, EvidenceFile, Rehearsal};
+pub use kept::KeptReceipt;
+pub use media::{Custody, MEDIUM_STATES, MediumChange};
 pub use meter::{Board, Meter, Stand};
 use misses::Misses;
 pub use pack::{DoorChoice, PackRequest, Packed};
@@ -61,6 +65,7 @@ pub use receipts::{Answered, GivenReceipt, TakenReceipt};
 pub use receive::{Progress, ReceiveRequest, Received};
 pub use record::{RECORDING_PREDICATE, Rehearsed, StartedRecording};
 pub use sites::{KnownRoot, KnownSite};
+pub use wants::WANT_STATES;
 
 /// The crossing of a site. Cheap to clone.
 #[derive(Clone)]

@@ -1,11 +1,15 @@
 //! The register of media: which serial number carries which transfer, who has it, and its fate. Every move is an
 //! entry of the audit log: the chain of custody.
 
-use cofferdam_store::MediumRow;
-use cofferdam_types::{Error, Result, TransferId};
+use cofferdam_store::{AuditEntryRow, MediumRow};
+use cofferdam_types::{Error, Result, Timestamp, TransferId};
 use serde_json::json;
 
 use crate::{Crossing, log};
+
+const CUSTODY: &str = "medium.custody";
+/// Entries of one medium that are shown at most.
+const MOST_MOVES: usize = 1000;
 
 /// Where a medium can be in its life.
 pub const MEDIUM_STATES: [&str; 6] = ["written", "handed-over", "received", "returned", "destroyed", "lost"];
@@ -24,6 +28,23 @@ pub struct MediumChange {
     /// Who has it now.
     pub holder: String,
     /// One of [`MEDIUM_STATES`].
+    pub state: String,
+}
+
+/// An entry of a medium's chain of custody, as the audit log has it.
+#[derive(Clone, Debug)]
+pub struct Custody {
+    /// Its position in the log.
+    pub index: u64,
+    /// When.
+    pub at: Timestamp,
+    /// Who wrote it down.
+    pub actor: String,
+    /// The transfer on the medium from then on.
+    pub transfer: TransferId,
+    /// Who had it from then on.
+    pub holder: String,
+    /// Where it was from then on.
     pub state: String,
 }
 
@@ -72,7 +93,7 @@ impl Crossing {
             "transfer": transfer, "holder": row.holder, "state": row.state, "files": row.files.lines().count(),
             "before": before.map(|m| json!({ "holder": m.holder, "state": m.state })),
         });
-        log(&mut tx, actor, "medium.custody", &format!("medium:{}", row.serial), detail, now).await?;
+        log(&mut tx, actor, CUSTODY, &format!("medium:{}", row.serial), detail, now).await?;
         tx.commit().await?;
         Ok(row)
     }
@@ -83,5 +104,38 @@ impl Crossing {
     /// `Internal` when the database fails.
     pub async fn media(&self) -> Result<Vec<MediumRow>> {
         self.db().read().await?.carry().media().await
+    }
+
+    /// A medium.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn medium(&self, serial: &str) -> Result<MediumRow> {
+        let found = self.db().read().await?.carry().medium(serial).await?;
+        found.ok_or_else(|| Error::not_found(format!("the medium {serial} is not in the register")))
+    }
+
+    /// The chain of custody of a medium, oldest first.
+    ///
+    /// # Errors
+    /// `Internal` when the database fails.
+    pub async fn custody(&self, serial: &str) -> Result<Vec<Custody>> {
+        let target = format!("medium:{serial}");
+        let rows = self.db().read().await?.audit().by_target(&target, MOST_MOVES).await?;
+        Ok(rows.into_iter().filter(|row| row.action == CUSTODY).map(custody).collect())
+    }
+}
+
+fn custody(row: AuditEntryRow) -> Custody {
+    let body: serde_json::Value = serde_json::from_str(&row.body).unwrap_or_default();
+    let detail = &body["detail"];
+    let text = |name: &str| detail[name].as_str().unwrap_or_default().to_owned();
+    Custody {
+        index: row.index,
+        at: row.at,
+        actor: row.actor,
+        transfer: TransferId(detail["transfer"].as_i64().unwrap_or_default()),
+        holder: text("holder"),
+        state: text("state"),
     }
 }

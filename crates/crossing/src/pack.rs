@@ -21,7 +21,7 @@ use crate::{
     Crossing, Meter,
     collection::CollectionItem,
     delta::{Delta, DeltaLevel},
-    log,
+    log, wants,
 };
 
 /// A transfer is fresh for this long.
@@ -419,9 +419,11 @@ impl Crossing {
     async fn keep_sent(&self, row: &TransferRow, plan: &Plan, actor: &str) -> Result<TransferId> {
         let mut tx = self.db().write().await?;
         let id = tx.crossing().insert_transfer(row).await?;
-        for item in sent_items(self, plan)? {
-            tx.crossing().insert_item(id, &item).await?;
+        let items = sent_items(self, plan)?;
+        for item in &items {
+            tx.crossing().insert_item(id, item).await?;
         }
+        wants::packed(&mut tx, row, id, &items).await?;
         for (sha256, size) in &plan.blobs {
             tx.crossing().insert_blob(id, sha256, *size).await?;
         }

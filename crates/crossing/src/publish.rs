@@ -81,7 +81,7 @@ impl Crossing {
         let projects = self.create_projects(&mut tx, &items, actor).await?;
         tx.carry().set_outcome(id, "published").await?;
         for item in items.iter().filter(|i| i.kind == "release") {
-            tx.carry().fill_wants(self.0.site.as_str(), &item.format, &item.package, &item.version).await?;
+            tx.carry().fill_wants(self.0.site.as_str(), crate::wants::release(item), id).await?;
         }
         let detail = json!({ "header": row.header_sha256, "digest": row.digest, "generations": generations });
         log(&mut tx, actor, "transfer.publish", &format!("transfer:{id}"), detail, now).await?;

@@ -1,11 +1,11 @@
-//! What travels back: receipts, repair requests and wants, given and taken.
+//! What travels back: receipts and repair requests, given and taken. Wants are in `wants`.
 
 use std::path::PathBuf;
 
-use cofferdam_store::{NewWant, ReceiptRow, TransferRow, WantRow};
+use cofferdam_store::{ReceiptRow, TransferRow};
 use cofferdam_transfer::{
     Header, Survey, answer,
-    receipt::{About, Compact, Inventory, Outcome, Receipt, RepairRequest, Want, Wants},
+    receipt::{About, Compact, Inventory, Outcome, Receipt, RepairRequest},
 };
 use cofferdam_trust::{Envelope, words};
 use cofferdam_types::{Error, Result, Sha256, SiteName, Timestamp, TransferId};
@@ -15,12 +15,8 @@ use crate::{
     Crossing, log,
     receive::{DOOR_VERDICT, blocking},
     sites::text_of,
+    wants::{answered, destinations},
 };
-
-/// What another site's count is taken for at most: a number that is only shown.
-const MOST_ASKED: u64 = 1_000_000;
-/// Wants in one request, at most.
-const MAX_WANTS: usize = 10_000;
 
 /// A receipt in all its forms.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -215,6 +211,9 @@ impl Crossing {
         if let Some(outcome) = together(row, &receipts) {
             tx.carry().set_outcome(row.id, outcome).await?;
         }
+        if let Some(outcome) = newest(&receipts, site.as_str()) {
+            answered(&mut tx, row.id, site.as_str(), outcome).await?;
+        }
         let detail = json!({ "site": site, "outcome": outcome.as_str(), "header": row.header_sha256 });
         log(&mut tx, actor, "receipt.take", &format!("transfer:{}", row.id), detail, now).await?;
         tx.commit().await?;
@@ -224,7 +223,7 @@ impl Crossing {
 
     async fn sent(&self, is: impl Fn(&TransferRow) -> bool, site: &SiteName) -> Result<TransferRow> {
         let mut tx = self.db().read().await?;
-        let to = |row: &TransferRow| row.stream.split('+').skip(1).any(|name| name == site.as_str());
+        let to = |row: &TransferRow| destinations(row).any(|name| name == site.as_str());
         let mut before = i64::MAX;
         loop {
             let page = tx.crossing().transfers(before, 500).await?;
@@ -239,7 +238,7 @@ impl Crossing {
             .hint("take it to the site that sent the transfer; if it should be this one, ask the signer"))
     }
 
-    async fn receiver_keys(&self, site: &SiteName) -> Result<Vec<cofferdam_trust::VerifyingKey>> {
+    pub(crate) async fn receiver_keys(&self, site: &SiteName) -> Result<Vec<cofferdam_trust::VerifyingKey>> {
         let keys = self.keys_of(site).await?;
         if keys.is_empty() {
             return Err(Error::verification("no-trusted-key", format!("no key of `{site}` is trusted here"))
@@ -255,6 +254,9 @@ impl Crossing {
         let mut tx = self.db().write().await?;
         for row in rows.iter().filter(|row| row.outcome.is_empty()) {
             tx.carry().set_outcome(row.id, Outcome::Published.as_str()).await?;
+            for site in destinations(row) {
+                answered(&mut tx, row.id, site, Outcome::Published).await?;
+            }
             let detail = json!({ "header": row.header_sha256 });
             log(&mut tx, actor, "receipt.assume", &format!("transfer:{}", row.id), detail, now).await?;
         }
@@ -330,120 +332,25 @@ impl Crossing {
         tx.commit().await?;
         Ok(Answered { folder, bytes: (asked, bytes) })
     }
-
-    /// Notes that somebody wants a package.
-    ///
-    /// # Errors
-    /// `Invalid` without a package; `NotFound` for an unknown format.
-    pub async fn want(
-        &self,
-        format: &str,
-        package: &str,
-        version: &str,
-        note: &str,
-        actor: &str,
-    ) -> Result<()> {
-        if !fits(package, version, note) {
-            return Err(Error::invalid(
-                "bad-want",
-                "a want has a package of at most 500 bytes and a short note",
-            ));
-        }
-        self.0.registry.format(format)?;
-        let now = self.clock().now();
-        let want = NewWant { site: self.0.site.as_str(), format, package, version, asked: 1, note, actor };
-        let mut tx = self.db().write().await?;
-        tx.carry().want(want, now).await?;
-        let detail = json!({ "format": format, "package": package, "version": version, "note": note });
-        log(&mut tx, actor, "want", &format!("package:{format}/{package}"), detail, now).await?;
-        tx.commit().await
-    }
-
-    /// Every want, oldest first.
-    ///
-    /// # Errors
-    /// `Internal` when the database fails.
-    pub async fn wants(&self) -> Result<Vec<WantRow>> {
-        self.db().read().await?.carry().wants(0, 10_000).await
-    }
-
-    /// The open wants of this site as a signed request, which then counts as sent.
-    ///
-    /// # Errors
-    /// `Conflict` when nothing is wanted.
-    pub async fn request_wants(&self, actor: &str) -> Result<(String, usize)> {
-        let mut tx = self.db().write().await?;
-        let open = tx.carry().open_wants(self.0.site.as_str(), MAX_WANTS).await?;
-        if open.is_empty() {
-            return Err(Error::conflict("nothing-wanted", "nothing is wanted")
-                .hint("note it with `cofferdam want add FORMAT PACKAGE`"));
-        }
-        let now = self.clock().now();
-        let items = open.iter().map(|w| Want {
-            format: w.format.clone(),
-            package: w.package.clone(),
-            version: w.version.clone(),
-            asked: w.asked,
-            note: w.note.clone(),
-        });
-        let wants = Wants { site: self.0.site.clone(), at: now, items: items.collect() };
-        let text = text_of(&wants.sign(&self.0.key)?)?;
-        for want in &open {
-            tx.carry().set_want(want.id, "sent").await?;
-        }
-        log(&mut tx, actor, "want.request", "wants", json!({ "items": open.len() }), now).await?;
-        tx.commit().await?;
-        Ok((text, open.len()))
-    }
-
-    /// Takes another site's wants in; they are then listed here.
-    ///
-    /// # Errors
-    /// `VerificationFailed` when the site did not sign them.
-    pub async fn take_wants(&self, text: &str, actor: &str) -> Result<(SiteName, usize)> {
-        let envelope = envelope_in(text)?;
-        let site = site_in(&envelope)?;
-        let wants = Wants::read(&envelope, &self.receiver_keys(&site).await?)?;
-        if wants.items.len() > MAX_WANTS || wants.items.iter().any(|w| !fits(&w.package, &w.version, &w.note))
-        {
-            let text =
-                format!("`{site}` wants more than {MAX_WANTS} things, or one with too long a name or note");
-            return Err(Error::verification("bad-want", text));
-        }
-        let now = self.clock().now();
-        let mut tx = self.db().write().await?;
-        let actor_there = format!("site:{site}");
-        for want in &wants.items {
-            let row = NewWant {
-                site: site.as_str(),
-                format: &want.format,
-                package: &want.package,
-                version: &want.version,
-                asked: want.asked.min(MOST_ASKED),
-                note: &want.note,
-                actor: &actor_there,
-            };
-            tx.carry().want_elsewhere(row, now).await?;
-        }
-        let detail = json!({ "site": site, "items": wants.items.len() });
-        log(&mut tx, actor, "want.take", &format!("site:{site}"), detail, now).await?;
-        tx.commit().await?;
-        Ok((site, wants.items.len()))
-    }
 }
 
 /// What the newest receipts of all destinations say together: a blob counts as held only when every one of
 /// them holds it. `None` until each has said something.
-///
-/// The newest is the one that was signed last, not the one that came last; the compact form tells no seconds.
 fn together(row: &TransferRow, receipts: &[ReceiptRow]) -> Option<&'static str> {
     let mut all = Outcome::Published;
-    for site in row.stream.split('+').skip(1) {
-        let taken = receipts.iter().filter(|r| r.direction == "taken" && r.site == site);
-        let newest = taken.max_by_key(|r| (r.at.0.div_euclid(60_000_000), r.id))?;
-        all = all.worse(Outcome::parse(&newest.outcome)?);
+    for site in destinations(row) {
+        all = all.worse(newest(receipts, site)?);
     }
     Some(all.as_str())
+}
+
+/// What the newest receipt of a site says.
+///
+/// The newest is the one that was signed last, not the one that came last; the compact form tells no seconds.
+fn newest(receipts: &[ReceiptRow], site: &str) -> Option<Outcome> {
+    let taken = receipts.iter().filter(|r| r.direction == "taken" && r.site == site);
+    let newest = taken.max_by_key(|r| (r.at.0.div_euclid(60_000_000), r.id))?;
+    Outcome::parse(&newest.outcome)
 }
 
 fn about(row: &TransferRow) -> About {
@@ -454,25 +361,20 @@ fn about_header(header: &Header, header_sha256: Sha256) -> About {
     About { stream: header.stream.clone(), epoch: header.epoch, seq: header.seq, header_sha256 }
 }
 
-/// Whether a want is one that people can read.
-const fn fits(package: &str, version: &str, note: &str) -> bool {
-    !package.is_empty() && package.len() <= 500 && version.len() <= 200 && note.len() <= 2000
-}
-
 /// What came on a medium: malformed is as bad as not signed.
-fn envelope_in(text: &str) -> Result<Envelope> {
+pub(crate) fn envelope_in(text: &str) -> Result<Envelope> {
     Envelope::from_json(text.trim().as_bytes()).map_err(|e| Error::verification(e.code(), e.message()))
 }
 
 /// The site that a statement says it is from: only to choose whose keys must have signed it.
-fn site_in(envelope: &Envelope) -> Result<SiteName> {
+pub(crate) fn site_in(envelope: &Envelope) -> Result<SiteName> {
     let bad = || Error::verification("bad-statement", "this is no statement of a site");
     let payload = base64_of(&envelope.payload).ok_or_else(bad)?;
     let value: serde_json::Value = serde_json::from_slice(&payload).map_err(|_| bad())?;
     value["predicate"]["site"].as_str().and_then(|s| s.parse().ok()).ok_or_else(bad)
 }
 
-fn base64_of(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn base64_of(text: &str) -> Option<Vec<u8>> {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     STANDARD.decode(text).ok()
 }

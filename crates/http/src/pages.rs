@@ -4,7 +4,9 @@
 //! |---|---|---|
 //! | `/` | [`overview`] | anybody; each part only for those who may see it |
 //! | `/login` `/logout` | [`login`] | anybody |
-//! | `/transfers…` | [`transfers`] | `transfer.read`; voting and publishing as in the API |
+//! | `/transfers…` | [`transfers`] [`receipts`] | `transfer.read`; voting, publishing and receipts as in the API |
+//! | `/media…` | [`media`] | `transfer.read`; writing in the register as in the API |
+//! | `/wants…` | [`wants`] | `transfer.read`; requests as in the API |
 //! | `/repositories…` | [`packages`] | `package.read` |
 //! | `/recordings…` | [`recordings`] | `transfer.read` |
 //! | `/projects…` `/pipelines/…` `/jobs/…` | [`forge`] [`jobs`] | `project.read` |
@@ -17,18 +19,23 @@
 
 mod assets;
 mod audit;
+mod difference;
 mod dress;
 mod forge;
 mod jobs;
 mod login;
+mod media;
 mod origin;
 mod overview;
 mod packages;
+mod receipts;
 mod recordings;
 mod transfers;
+mod upload;
+mod wants;
 
 use axum::{Router, extract::DefaultBodyLimit, middleware, response::Response};
-use cofferdam_types::{Error, Result};
+use cofferdam_types::{Error, ErrorKind, Result};
 
 pub(crate) use dress::{Failed, Page};
 
@@ -48,6 +55,9 @@ pub(crate) fn routes(site: &Site) -> Router<Site> {
         .merge(overview::routes())
         .merge(login::routes())
         .merge(transfers::routes())
+        .merge(receipts::routes())
+        .merge(media::routes())
+        .merge(wants::routes())
         .merge(packages::routes())
         .merge(recordings::routes())
         .merge(forge::routes())
@@ -61,6 +71,19 @@ pub(crate) fn routes(site: &Site) -> Router<Site> {
 /// A number in an address; what is no number has no page.
 fn number(text: &str) -> Result<i64> {
     text.parse().map_err(|_| Error::not_found(format!("there is nothing called `{}` here", short(text))))
+}
+
+/// Whether an error is about what was typed or given, so that the form is shown again with it; everything else has a
+/// page of its own.
+fn tellable(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Invalid
+            | ErrorKind::NotFound
+            | ErrorKind::Conflict
+            | ErrorKind::TooLarge
+            | ErrorKind::VerificationFailed
+    )
 }
 
 /// Text from outside, short enough to be repeated in a message.

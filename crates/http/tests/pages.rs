@@ -1,5 +1,6 @@
 //! People look at a site with a browser, and somebody hostile would like to use them for it.
 
+mod paperwork;
 mod seeded;
 
 use axum::body::Body;
@@ -21,14 +22,18 @@ async fn full(anonymous_read: bool) -> Option<World> {
         item(2, "git", "", json!({ "refs": refs }), "ok"),
     ];
     world.transfer(1, (olga, "person:olga"), &items).await;
+    world.paperwork().await;
     world.packages().await;
     world.recording().await;
     world.job("\u{1b}[32mhello\u{1b}[0m <script>alert(1)</script>\n").await;
     Some(world)
 }
 
-const PAGES: [&str; 14] = [
+const PAGES: [&str; 17] = [
     "/transfers",
+    "/media",
+    "/media/%3Cscript%3E",
+    "/wants",
     "/transfers/1",
     "/repositories",
     "/repositories/files",
@@ -68,6 +73,9 @@ async fn an_auditor_sees_every_page_and_nothing_in_it_runs() {
     }
     let shown = |path: &'static str| world.get(path, &auditor);
     assert!(shown("/transfers/1").await.text.contains(ESCAPED));
+    assert!(shown("/media").await.text.contains(ESCAPED));
+    assert!(shown("/media/%3Cscript%3E").await.text.contains(ESCAPED));
+    assert!(shown("/wants").await.text.contains(ESCAPED));
     assert!(shown("/recordings/1").await.text.contains(ESCAPED));
     assert!(shown("/pipelines/1").await.text.contains(ESCAPED));
     let job = shown("/jobs/1").await.text;

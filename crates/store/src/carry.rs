@@ -1,5 +1,5 @@
-//! Rows of what a crossing needs to carry: other sites, receptions in progress, receipts, wants, media.
-//! What they mean is in the `crossing` crate.
+//! Rows of what a crossing needs to carry: other sites, receptions in progress, receipts; wants and media are in
+//! `paperwork`. What they mean is in the `crossing` crate.
 
 use cofferdam_types::{Result, Sha256, Timestamp, TransferId};
 
@@ -31,25 +31,8 @@ statements! {
 
     INSERT_RECEIPT = "INSERT INTO receipt (id, direction, site, transfer_id, outcome, envelope, at, actor) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     RECEIPTS = "SELECT id, direction, site, transfer_id, outcome, envelope, at, actor FROM receipt WHERE transfer_id = $1 ORDER BY id";
+    RECEIPT = "SELECT id, direction, site, transfer_id, outcome, envelope, at, actor FROM receipt WHERE id = $1";
     SET_OUTCOME = "UPDATE transfer SET outcome = $2 WHERE id = $1";
-
-    WANT = "INSERT INTO want (id, site, format, package, version, asked, note, actor, state, first_at, last_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'open', $9, $9)
-        ON CONFLICT (site, format, package, version) DO UPDATE SET asked = want.asked + $6, last_at = $9,
-        note = CASE WHEN $7 = '' THEN want.note ELSE $7 END,
-        state = CASE WHEN want.state = 'filled' THEN 'open' ELSE want.state END";
-    SET_ASKED = "UPDATE want SET asked = $5 WHERE site = $1 AND format = $2 AND package = $3 AND version = $4";
-    WANTS = "SELECT id, site, format, package, version, asked, note, actor, state, first_at, last_at FROM want WHERE id > $1 ORDER BY id LIMIT $2";
-    OPEN_WANTS = "SELECT id, site, format, package, version, asked, note, actor, state, first_at, last_at FROM want
-        WHERE site = $1 AND state IN ('open', 'sent') ORDER BY id LIMIT $2";
-    SET_WANT = "UPDATE want SET state = $2 WHERE id = $1";
-    FILL_WANTS = "UPDATE want SET state = 'filled' WHERE site = $1 AND format = $2 AND package = $3 AND state <> 'filled'
-        AND (version = '' OR version = $4)";
-
-    PUT_MEDIUM = "INSERT INTO medium (serial, transfer_id, label, files, holder, state, at, actor) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-        ON CONFLICT (serial) DO UPDATE SET transfer_id = $2, label = $3, files = $4, holder = $5, state = $6, at = $7, actor = $8";
-    MEDIUM = "SELECT serial, transfer_id, label, files, holder, state, at, actor FROM medium WHERE serial = $1";
-    MEDIA = "SELECT serial, transfer_id, label, files, holder, state, at, actor FROM medium ORDER BY serial";
 
     HELD = "SELECT DISTINCT b.sha256 AS sha256, b.size AS size FROM transfer_blob b JOIN transfer t ON t.id = b.transfer_id
         WHERE t.direction = $1 AND t.stream = $2 AND t.outcome IN ('quarantined', 'published') ORDER BY 1";
@@ -80,73 +63,6 @@ pub struct ReceiptRow {
     /// When it was signed.
     pub at: Timestamp,
     /// Who did so.
-    pub actor: String,
-}
-
-/// Something that was asked for and is not here.
-#[derive(Clone, Debug)]
-pub struct WantRow {
-    /// Its id at this site.
-    pub id: i64,
-    /// The site that wants it.
-    pub site: String,
-    /// Package format.
-    pub format: String,
-    /// Package, or the path that was asked for.
-    pub package: String,
-    /// Version; empty for any.
-    pub version: String,
-    /// How often it was asked for.
-    pub asked: u64,
-    /// Why.
-    pub note: String,
-    /// Who asked first.
-    pub actor: String,
-    /// `open`, `sent` or `filled`.
-    pub state: String,
-    /// When it was first asked for.
-    pub first: Timestamp,
-    /// When it was last asked for.
-    pub last: Timestamp,
-}
-
-/// Something that is asked for now.
-#[derive(Clone, Copy, Debug)]
-pub struct NewWant<'a> {
-    /// The site that wants it.
-    pub site: &'a str,
-    /// Package format.
-    pub format: &'a str,
-    /// Package.
-    pub package: &'a str,
-    /// Version; empty for any.
-    pub version: &'a str,
-    /// How often it was asked for.
-    pub asked: u64,
-    /// Why.
-    pub note: &'a str,
-    /// Who asks.
-    pub actor: &'a str,
-}
-
-/// A medium.
-#[derive(Clone, Debug)]
-pub struct MediumRow {
-    /// Its serial number.
-    pub serial: String,
-    /// The transfer on it.
-    pub transfer: TransferId,
-    /// What is written on it.
-    pub label: String,
-    /// The files on it, one a line.
-    pub files: String,
-    /// Who has it.
-    pub holder: String,
-    /// `written`, `handed-over`, `received`, `returned`, `destroyed` or `lost`.
-    pub state: String,
-    /// Since when.
-    pub at: Timestamp,
-    /// Who said so.
     pub actor: String,
 }
 
@@ -267,6 +183,11 @@ impl CarryRows<'_> {
         self.0.all(RECEIPTS, args![transfer.0]).await?.iter().map(receipt).collect()
     }
 
+    /// A receipt by its id at this site.
+    pub async fn receipt(&mut self, id: i64) -> Result<Option<ReceiptRow>> {
+        self.0.optional(RECEIPT, args![id]).await?.map(|row| receipt(&row)).transpose()
+    }
+
     /// The newest receipt about a stream that came as a signed statement.
     pub async fn last_receipt(&mut self, stream: &str) -> Result<Option<String>> {
         self.0.optional(LAST_RECEIPT, args![stream]).await?.map(|row| row.text("envelope")).transpose()
@@ -275,61 +196,6 @@ impl CarryRows<'_> {
     /// What the receiver says of a sent transfer, or we of a received one.
     pub async fn set_outcome(&mut self, transfer: TransferId, outcome: &str) -> Result<()> {
         self.0.execute(SET_OUTCOME, args![transfer.0, outcome]).await.map(drop)
-    }
-
-    /// Notes a want. One that is known is counted, and is open again when it had been filled.
-    pub async fn want(&mut self, w: NewWant<'_>, now: Timestamp) -> Result<()> {
-        let id = self.0.next_id("want").await?;
-        let values = args![id, w.site, w.format, w.package, w.version, w.asked, w.note, w.actor, now];
-        self.0.execute(WANT, values).await.map(drop)
-    }
-
-    /// Notes another site's want, which counts for itself how often it was asked for.
-    pub async fn want_elsewhere(&mut self, w: NewWant<'_>, now: Timestamp) -> Result<()> {
-        self.want(NewWant { asked: 0, ..w }, now).await?;
-        self.0.execute(SET_ASKED, args![w.site, w.format, w.package, w.version, w.asked]).await.map(drop)
-    }
-
-    /// What a site wants and has not got, oldest first.
-    pub async fn open_wants(&mut self, site: &str, limit: usize) -> Result<Vec<WantRow>> {
-        self.0.all(OPEN_WANTS, args![site, limit]).await?.iter().map(want).collect()
-    }
-
-    /// A page of wants after an id.
-    pub async fn wants(&mut self, after: i64, limit: usize) -> Result<Vec<WantRow>> {
-        self.0.all(WANTS, args![after, limit]).await?.iter().map(want).collect()
-    }
-
-    /// Moves a want on.
-    pub async fn set_want(&mut self, id: i64, state: &str) -> Result<()> {
-        self.0.execute(SET_WANT, args![id, state]).await.map(drop)
-    }
-
-    /// A release is at `site` now: what it wanted, it has.
-    pub async fn fill_wants(
-        &mut self,
-        site: &str,
-        format: &str,
-        package: &str,
-        version: &str,
-    ) -> Result<u64> {
-        self.0.execute(FILL_WANTS, args![site, format, package, version]).await
-    }
-
-    /// Registers a medium, or where it is now.
-    pub async fn put_medium(&mut self, m: &MediumRow) -> Result<()> {
-        let values = args![&m.serial, m.transfer.0, &m.label, &m.files, &m.holder, &m.state, m.at, &m.actor];
-        self.0.execute(PUT_MEDIUM, values).await.map(drop)
-    }
-
-    /// A medium.
-    pub async fn medium(&mut self, serial: &str) -> Result<Option<MediumRow>> {
-        self.0.optional(MEDIUM, args![serial]).await?.map(|row| medium(&row)).transpose()
-    }
-
-    /// Every medium.
-    pub async fn media(&mut self) -> Result<Vec<MediumRow>> {
-        self.0.all(MEDIA, args![]).await?.iter().map(medium).collect()
     }
 
     /// Blobs of a stream whose arrival is proved (`sent`) or was confirmed (`received`), ascending.
@@ -368,35 +234,6 @@ fn receipt(row: &Row) -> Result<ReceiptRow> {
         transfer: TransferId(row.int("transfer_id")?),
         outcome: row.text("outcome")?,
         envelope: row.text("envelope")?,
-        at: row.time("at")?,
-        actor: row.text("actor")?,
-    })
-}
-
-fn want(row: &Row) -> Result<WantRow> {
-    Ok(WantRow {
-        id: row.int("id")?,
-        site: row.text("site")?,
-        format: row.text("format")?,
-        package: row.text("package")?,
-        version: row.text("version")?,
-        asked: row.size("asked")?,
-        note: row.text("note")?,
-        actor: row.text("actor")?,
-        state: row.text("state")?,
-        first: row.time("first_at")?,
-        last: row.time("last_at")?,
-    })
-}
-
-fn medium(row: &Row) -> Result<MediumRow> {
-    Ok(MediumRow {
-        serial: row.text("serial")?,
-        transfer: TransferId(row.int("transfer_id")?),
-        label: row.text("label")?,
-        files: row.text("files")?,
-        holder: row.text("holder")?,
-        state: row.text("state")?,
         at: row.time("at")?,
         actor: row.text("actor")?,
     })

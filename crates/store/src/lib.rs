@@ -20,6 +20,7 @@ mod db;
 pub mod dialect;
 mod forge;
 mod migrate;
+mod paperwork;
 mod registry;
 mod row;
 mod served;
@@ -30,13 +31,14 @@ mod tx;
 
 pub use access::{AccessRows, ApprovalRow, PersonRow, TokenOwner, TokenRow, VoteRow};
 pub use audit::{AuditEntryRow, AuditRows};
-pub use carry::{CarryRows, MediumRow, NewWant, ReceiptRow, WantRow};
+pub use carry::{CarryRows, ReceiptRow};
 pub use crossing::{CrossingRows, RecordingRow, TransferItemRow, TransferRow};
 pub use db::Db;
 pub use forge::{
     ArtifactRow, ForgeRows, JobRow, JobStep, NewJob, NewPipeline, PipelineRow, ProjectRow, RunnerRow,
     StatementRow,
 };
+pub use paperwork::{MediumRow, NewWant, WantRow, Wanted};
 pub use registry::{
     BlobRow, DocumentRow, FileRow, GenerationRow, NewDocument, NewFile, NewRelease, PackageRow, PointerRow,
     RegistryRows, ReleaseRow, RepositoryRow,
@@ -56,6 +58,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
         carry::STATEMENTS,
         crossing::STATEMENTS,
         forge::STATEMENTS,
+        paperwork::STATEMENTS,
         registry::STATEMENTS,
         served::STATEMENTS,
         settings::STATEMENTS,

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use cofferdam_store::{Db, NewDocument, NewFile, NewRelease, NewTask};
+use cofferdam_store::{Db, MediumRow, NewDocument, NewFile, NewRelease, NewTask, NewWant, Wanted};
 use cofferdam_testkit::TestClock;
-use cofferdam_types::{Clock as _, Digests, ErrorKind, Sha256};
+use cofferdam_types::{Clock as _, Digests, ErrorKind, Sha256, Timestamp, TransferId};
 
 /// A body that runs on both databases; PostgreSQL is skipped by name where there is none.
 macro_rules! on_both {
@@ -35,6 +35,7 @@ on_both! {
     what_a_repository_shows_is_what_its_rows_say
     two_writers_get_two_generations
     a_reader_sees_one_state
+    a_want_moves_with_its_transfer_and_a_medium_is_found_by_it
 }
 
 async fn every_statement_is_understood(db: Db) {
@@ -209,4 +210,43 @@ async fn a_reader_sees_one_state(db: Db) {
     assert_eq!(reader.settings().get("x").await.unwrap(), None, "the reader's state is from before");
     drop(reader);
     assert_eq!(db.read().await.unwrap().settings().get("x").await.unwrap().as_deref(), Some("1"));
+}
+
+async fn a_want_moves_with_its_transfer_and_a_medium_is_found_by_it(db: Db) {
+    let (now, first, second) = (Timestamp(1), TransferId(1), TransferId(2));
+    let mut tx = db.write().await.unwrap();
+    let want = |site, version| {
+        let (format, package, note, actor) = ("generic", "maps", "", "test");
+        NewWant { site, format, package, version, asked: 1, note, actor }
+    };
+    for (site, version) in [("inside", ""), ("inside", "2"), ("depot", "1")] {
+        tx.carry().want(want(site, version), now).await.unwrap();
+    }
+    let release = Wanted { format: "generic", package: "maps", version: "1" };
+    assert_eq!(tx.carry().pack_wants("inside", release, first).await.unwrap(), 1, "of one site and version");
+    assert_eq!(tx.carry().pack_wants("inside", release, second).await.unwrap(), 1);
+    assert_eq!(tx.carry().reopen_wants("inside", first).await.unwrap(), 0, "the second has it, too");
+    assert_eq!(tx.carry().arrived_wants("depot", second).await.unwrap(), 0, "it was for another site");
+    let packed = tx.carry().newest_wants(i64::MAX, "packed", "inside", 9).await.unwrap();
+    assert_eq!((packed.len(), packed[0].transfer), (1, Some(second)));
+    assert_eq!(tx.carry().arrived_wants("inside", second).await.unwrap(), 1);
+    assert_eq!(tx.carry().pack_wants("inside", release, first).await.unwrap(), 0, "it is there");
+    tx.carry().want(want("inside", ""), now).await.unwrap();
+    let open = tx.carry().newest_wants(i64::MAX, "open", "", 9).await.unwrap();
+    assert_eq!((open.len(), open[2].transfer, open[2].asked), (3, None, 2));
+
+    for (serial, transfer, state) in
+        [("a", first, "written"), ("b", second, "lost"), ("c", second, "written")]
+    {
+        let [label, files, holder, actor] = [(); 4].map(|()| String::new());
+        let (serial, state) = (serial.into(), state.into());
+        let row = MediumRow { serial, transfer, label, files, holder, state, at: now, actor };
+        tx.carry().put_medium(&row).await.unwrap();
+    }
+    let mut found = Vec::new();
+    for (after, state, transfer) in [("", "", None), ("a", "written", None), ("", "", Some(second))] {
+        let page = tx.carry().media_page(after, state, transfer, 9).await.unwrap();
+        found.push(page.into_iter().map(|m| m.serial).collect::<String>());
+    }
+    assert_eq!(found, ["abc", "c", "bc"]);
 }

@@ -7,7 +7,7 @@
 //! | [`log`] | a job's log as safe HTML |
 //! | [`assets`] | the style sheet and the script, by the hash in their names |
 //! | [`paper`] | labels, hash lists and receipts as files for a printer |
-//! | [`packages`] [`transfers`] [`recordings`] [`forge`] [`site`] | one struct per page |
+//! | [`packages`] [`transfers`] [`paperwork`] [`recordings`] [`forge`] [`site`] | one struct per page |
 //!
 //! A page is a struct with an askama template of the same name in `templates/`; every value is
 //! escaped by askama unless it is [`log::LogHtml`], which escapes itself. Pages work without
@@ -21,6 +21,7 @@ pub mod frame;
 pub mod log;
 pub mod packages;
 pub mod paper;
+pub mod paperwork;
 pub mod recordings;
 pub mod site;
 pub mod transfers;

@@ -1,8 +1,8 @@
 //! Paper that travels with a medium: labels, hash lists, receipts. Whole HTML files for printing.
 //!
 //! Unlike the site's pages these are files on a disk, opened by whoever carries the medium: each holds its own
-//! style, no script, and refers to nothing outside of itself. Serve one as a download only: the site's content
-//! security policy takes its style away. Made for A4 and for a hurry: what must be compared is large, black on
+//! style, no script, and refers to nothing outside of itself. The site's content security policy would take the style
+//! away: whoever serves one allows exactly this style by [`style_digest`]. Made for A4 and for a hurry: what must be compared is large, black on
 //! white, and needs no printed background. Nothing here reads a file or decides what is printed.
 
 use askama::Template;
@@ -109,6 +109,50 @@ pub fn print_me(set: &Set) -> Result<String> {
 pub fn receipt_page(receipt: &ReceiptPaper) -> Result<String> {
     let code = if receipt.qr.is_empty() { String::new() } else { qr::svg(&receipt.qr)? };
     render(&ReceiptSheet { receipt, code, large: receipt.qr.len() > 300 })
+}
+
+/// SHA-256 of the style that every sheet holds, as a content security policy names it.
+#[must_use]
+pub fn style_digest() -> Sha256 {
+    let text = include_str!("../templates/_paper_style.html");
+    let inner = text.trim().strip_prefix("<style>").and_then(|rest| rest.strip_suffix("</style>"));
+    Sha256::of(inner.unwrap_or(text).as_bytes())
+}
+
+/// What a receipt says, to be printed.
+#[derive(Clone, Debug)]
+pub struct ReceiptFacts {
+    /// The site that signed.
+    pub site: String,
+    /// The stream.
+    pub stream: String,
+    /// The epoch.
+    pub epoch: u32,
+    /// The position in it.
+    pub seq: u64,
+    /// What became of the transfer.
+    pub outcome: String,
+    /// When it was signed.
+    pub at: String,
+    /// The transfer's identity.
+    pub identity: String,
+    /// How many blobs of the stream are held, when it tells.
+    pub held: Option<u64>,
+}
+
+impl ReceiptPaper {
+    /// The page of a receipt; `compact` is what its code holds.
+    #[must_use]
+    pub fn of(facts: &ReceiptFacts, words: Vec<String>, compact: &str) -> Self {
+        let ReceiptFacts { site, stream, epoch, seq, outcome, at, identity, held } = facts;
+        let mut lines = vec![
+            format!("{site} says of transfer {seq} of `{stream}`: {outcome}"),
+            format!("at {at}, epoch {epoch}"),
+            format!("identity {identity}"),
+        ];
+        lines.extend(held.map(|count| format!("{count} blobs of this stream are held")));
+        Self { title: "Receipt".into(), lines, words, qr: compact.as_bytes().to_vec() }
+    }
 }
 
 impl Set {
@@ -292,6 +336,8 @@ mod tests {
             assert!(!page.contains("<script") && !page.contains("href") && !page.contains("src="), "{page}");
             assert!(!page.contains("<USE>") && !page.contains("Receipt <b>"));
             assert!(page.contains("@page") && page.contains("@media print"));
+            let (_, style) = page.split_once("<style>").unwrap();
+            assert_eq!(Sha256::of(style.split_once("</style>").unwrap().0.as_bytes()), style_digest());
         }
         let long = ReceiptPaper { qr: vec![0; 3_000], ..receipt };
         assert_eq!(receipt_page(&long).unwrap_err().code(), "qr-too-long");

@@ -4,6 +4,8 @@ use askama::Template;
 
 use crate::{
     Frame,
+    packages::File,
+    paperwork::{MediumLine, Receipts},
     values::{Fact, Size, State, When},
 };
 
@@ -93,8 +95,45 @@ pub struct Line {
     pub new: Vec<(String, String)>,
     /// Code that runs when it is installed.
     pub scripts: String,
-    /// Whether a rehearsal outside used it.
-    pub rehearsed: bool,
+    /// Rehearsals outside that used it, from 1.
+    pub rehearsals: Vec<usize>,
+    /// Its package URL.
+    pub purl: String,
+    /// Its files.
+    pub files: Vec<File>,
+    /// Who asked for it, in words.
+    pub wanted: Vec<String>,
+    /// Whether its package has a page here.
+    pub here: bool,
+}
+
+/// A rehearsal that travelled with a transfer, as its signed statement says.
+#[derive(Clone, Debug)]
+pub struct Rehearsal {
+    /// Its number on the page, from 1.
+    pub n: usize,
+    /// The command.
+    pub command: String,
+    /// The site that signed.
+    pub site: String,
+    /// When.
+    pub at: String,
+    /// The recording's name there.
+    pub recording: String,
+    /// Its number there.
+    pub number: i64,
+    /// The digest of what it collected.
+    pub collection: String,
+    /// How many packages it used.
+    pub used: usize,
+    /// Connections to the outside.
+    pub outside: u64,
+    /// How it was shut off.
+    pub network: String,
+    /// The command's exit code.
+    pub exit_code: i64,
+    /// How many things were asked for in vain.
+    pub in_vain: usize,
 }
 
 /// Releases of one sort in a difference.
@@ -145,12 +184,20 @@ pub struct Transfer {
     pub notable: Vec<String>,
     /// What travels by repository: name, releases, bytes.
     pub sizes: Vec<(String, u64, Size)>,
-    /// Rehearsals that travelled with it: command, site and time, packages used, connections to the outside.
-    pub rehearsals: Vec<(String, String, usize, u64)>,
+    /// Rehearsals that travelled with it.
+    pub rehearsals: Vec<Rehearsal>,
     /// Git projects: path, and reference with commit.
     pub projects: Vec<(String, Vec<(String, String)>)>,
     /// Signed statements that travelled with it.
     pub statements: usize,
     /// What the viewer may do.
     pub acts: Acts,
+    /// Media that carry it: the first of them.
+    pub media: Vec<MediumLine>,
+    /// Whether there are more.
+    pub more_media: bool,
+    /// Whether the viewer may register one.
+    pub register: bool,
+    /// Receipts about it.
+    pub receipts: Receipts,
 }

@@ -67,7 +67,7 @@ impl fmt::Display for Lasting {
     }
 }
 
-/// The state of a transfer, approval, recording, pipeline or job.
+/// The state of a transfer, approval, receipt, medium, want, recording, pipeline or job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State(pub String);
 
@@ -76,12 +76,18 @@ impl State {
     #[must_use]
     pub fn tone(&self) -> &'static str {
         match self.0.as_str() {
-            "published" | "approved" | "used" | "success" | "rehearsed" | "admitted" | "yes" => "good",
-            "refused" | "rejected" | "failed" | "incomplete" | "no" | "missing" => "bad",
-            "running" | "preparing" => "busy",
-            "quarantined" | "open" | "pending" | "created" | "manual" | "yanked" | "waiting_for_resource" => {
-                "wait"
-            }
+            "published" | "approved" | "used" | "success" | "rehearsed" | "admitted" | "yes" | "filled"
+            | "received" => "good",
+            "refused" | "rejected" | "failed" | "incomplete" | "no" | "missing" | "lost" => "bad",
+            "running" | "preparing" | "packed" | "handed-over" => "busy",
+            "quarantined"
+            | "partial"
+            | "open"
+            | "pending"
+            | "created"
+            | "manual"
+            | "yanked"
+            | "waiting_for_resource" => "wait",
             _ => "plain",
         }
     }

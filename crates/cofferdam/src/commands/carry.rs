@@ -8,6 +8,7 @@ use std::{
 
 use cofferdam_transfer::{Authority, Survey, Trust};
 use cofferdam_types::{Error, Result};
+use cofferdam_web::paper::{self, ReceiptFacts, ReceiptPaper};
 use serde_json::{Value, json};
 
 use super::{Context, progress::Bar};
@@ -149,37 +150,21 @@ pub async fn receipt(context: &Context, action: ReceiptAction) -> Result<()> {
 
 /// A page to print: the same words, and a QR code of the compact form.
 fn receipt_page(value: &Value) -> Result<String> {
-    let compact = value["compact"].as_str().unwrap_or_default();
-    let words: Vec<String> = value["words"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|w| w.as_str().map(str::to_owned))
-        .collect();
-    let receipt = &value["receipt"];
+    let words = value["words"].as_array().into_iter().flatten();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let transfer = &receipt["transfer"];
-    let mut lines = vec![
-        format!(
-            "{} says of transfer {} of `{}`: {}",
-            text(&receipt["site"]),
-            transfer["seq"],
-            text(&transfer["stream"]),
-            text(&receipt["outcome"])
-        ),
-        format!("at {}, epoch {}", text(&receipt["at"]), transfer["epoch"]),
-        format!("identity {}", text(&transfer["headerSha256"])),
-    ];
-    if let Some(count) = receipt["inventory"]["count"].as_u64() {
-        lines.push(format!("{count} blobs of this stream are held"));
-    }
-    let qr = compact.as_bytes().to_vec();
-    cofferdam_web::paper::receipt_page(&cofferdam_web::paper::ReceiptPaper {
-        title: "Receipt".into(),
-        lines,
-        words,
-        qr,
-    })
+    let (receipt, transfer) = (&value["receipt"], &value["receipt"]["transfer"]);
+    let facts = ReceiptFacts {
+        site: text(&receipt["site"]),
+        stream: text(&transfer["stream"]),
+        epoch: transfer["epoch"].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or_default(),
+        seq: transfer["seq"].as_u64().unwrap_or_default(),
+        outcome: text(&receipt["outcome"]),
+        at: text(&receipt["at"]),
+        identity: text(&transfer["headerSha256"]),
+        held: receipt["inventory"]["count"].as_u64(),
+    };
+    let words = words.map(text).collect();
+    paper::receipt_page(&ReceiptPaper::of(&facts, words, value["compact"].as_str().unwrap_or_default()))
 }
 
 /// `cofferdam want`.
@@ -207,11 +192,15 @@ pub async fn want(context: &Context, action: WantAction) -> Result<()> {
                         text("version"),
                         w["asked"].to_string(),
                         text("state"),
+                        w["transfer"].as_i64().map_or_else(String::new, |id| id.to_string()),
                         text("note"),
                     ]
                 };
                 let rows: Vec<_> = v["wants"].as_array().into_iter().flatten().map(row).collect();
-                output::table(&["site", "format", "package", "version", "asked", "state", "note"], &rows)
+                output::table(
+                    &["site", "format", "package", "version", "asked", "state", "transfer", "note"],
+                    &rows,
+                )
             });
         }
         WantAction::Request { file } => {

@@ -167,7 +167,7 @@ async fn wants(State(site): State<Site>, Extension(principal): Extension<Princip
         .map(|w| {
             json!({
                 "id": w.id, "site": w.site, "format": w.format, "package": w.package, "version": w.version,
-                "asked": w.asked, "note": w.note, "actor": w.actor, "state": w.state, "first": w.first, "last": w.last,
+                "asked": w.asked, "note": w.note, "actor": w.actor, "state": w.state, "first": w.first, "last": w.last, "transfer": w.transfer,
             })
         })
         .collect();

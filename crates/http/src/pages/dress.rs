@@ -55,8 +55,10 @@ impl Page {
 
     /// What is around the page.
     pub fn frame(&self) -> Frame {
-        const PLACES: [(&str, &str, Action); 5] = [
+        const PLACES: [(&str, &str, Action); 7] = [
             ("/transfers", "Transfers", Action::TransferRead),
+            ("/media", "Media", Action::TransferRead),
+            ("/wants", "Wants", Action::TransferRead),
             ("/repositories", "Packages", Action::PackageRead),
             ("/recordings", "Recordings", Action::TransferRead),
             ("/projects", "Projects", Action::ProjectRead),
@@ -89,8 +91,12 @@ impl Page {
 
     /// What is around the page, with an error at its top.
     pub fn frame_with(&self, error: &Error) -> Frame {
-        let notice = Notice { text: error.message().to_owned(), hint: error.advice().map(str::to_owned) };
-        Frame { notice: Some(notice), ..self.frame() }
+        self.frame_told(error.message().to_owned(), error.advice().map(str::to_owned))
+    }
+
+    /// What is around the page, with a sentence at its top that the viewer must read.
+    pub fn frame_told(&self, text: String, hint: Option<String>) -> Frame {
+        Frame { notice: Some(Notice { text, hint }), ..self.frame() }
     }
 }
 
@@ -135,7 +141,8 @@ pub(super) async fn dress(State(site): State<Site>, request: Request, next: Next
         *response.status_mut() = status;
     }
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    // A sheet for the printer has a stricter one of its own.
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(POLICY));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

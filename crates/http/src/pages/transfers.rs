@@ -8,17 +8,22 @@ use axum::{
     routing::{get, post},
 };
 use cofferdam_access::{Action, Verdict};
-use cofferdam_crossing::{Difference, DifferenceLine, SUBJECT_KIND};
+use cofferdam_crossing::SUBJECT_KIND;
 use cofferdam_store::{ApprovalRow, TransferRow, Tx, VoteRow};
 use cofferdam_types::{Error, ErrorKind, Result, Sha256, TransferId};
 use cofferdam_web::{
     Frame,
-    transfers::{Acts, Approval, Line, Section, Transfer, TransferLine, Transfers, Vote},
+    transfers::{Acts, Approval, Transfer, TransferLine, Transfers, Vote},
     values::{Size, State, When},
 };
 use serde::Deserialize;
 
-use super::{Answer, Failed, MANY, PAGE, Page, dress::show, next_of, number, origin};
+use super::{
+    Answer, Failed, MANY, PAGE, Page,
+    difference::{projects, rehearsals, sections},
+    dress::show,
+    media, next_of, number, origin, receipts,
+};
 use crate::{Site, api::person, problem};
 
 pub(super) fn routes() -> Router<Site> {
@@ -87,12 +92,15 @@ async fn one(page: Page, Path(id): Path<String>) -> Answer {
     show(&load(&page, TransferId(number(&id)?), page.frame()).await?)
 }
 
-async fn load(page: &Page, id: TransferId, frame: Frame) -> Result<Transfer> {
+/// The page of a transfer.
+pub(super) async fn load(page: &Page, id: TransferId, frame: Frame) -> Result<Transfer> {
     let row = page.site.crossing.transfer(id).await?;
     let difference = page.site.crossing.difference(id).await?;
+    let receipts = receipts::of(page, &row).await?;
     let mut tx = page.site.registry.db().read().await?;
     let asked = question(&mut tx, id).await?;
     let refused = refused(&mut tx, id).await?;
+    let on_media = tx.carry().media_page("", "", Some(id), PAGE).await?;
     let acts = acts(page, &row, &asked);
     let line = line(&row, &asked);
     let approval = match asked {
@@ -117,15 +125,15 @@ async fn load(page: &Page, id: TransferId, frame: Frame) -> Result<Transfer> {
         facts.push((who, row.outcome.clone()));
     }
     facts.push(("On the medium", row.suite.clone()));
+    if row.direction == "sent" {
+        facts.push(("Folder at the site", row.folder.clone()));
+    }
     let (projects, statements) = (projects(&difference), difference.statements);
     let mut notable = difference.notable.clone();
     notable.truncate(MANY);
     let sizes =
         difference.sizes.iter().map(|(name, (bytes, count))| (name.clone(), *count, Size(*bytes))).collect();
-    let told = |r: &cofferdam_crossing::Rehearsal| {
-        (r.command.clone(), format!("{} at {}", r.site, r.at), r.used.len(), r.outside)
-    };
-    let rehearsals = difference.rehearsals.iter().map(told).collect();
+    let rehearsals = rehearsals(&difference);
     let sections = sections(difference);
     let digest = row.digest.to_hex();
     Ok(Transfer {
@@ -142,6 +150,10 @@ async fn load(page: &Page, id: TransferId, frame: Frame) -> Result<Transfer> {
         projects,
         statements,
         acts,
+        more_media: next_of(&on_media, PAGE, |_| ()).is_some(),
+        media: on_media.iter().map(media::line).collect(),
+        register: page.can(Action::TransferReceive),
+        receipts,
     })
 }
 
@@ -201,47 +213,6 @@ async fn refused(tx: &mut Tx, id: TransferId) -> Result<Vec<(String, String)>> {
             return Ok(out);
         }
     }
-}
-
-fn sections(difference: Difference) -> Vec<Section> {
-    let section = |title, meaning, mut lines: Vec<DifferenceLine>, open| {
-        let total = lines.len();
-        lines.sort_by(|a, b| (&a.repository, &a.package).cmp(&(&b.repository, &b.package)));
-        lines.truncate(MANY);
-        let line = |l: DifferenceLine| Line {
-            repository: l.repository,
-            package: l.package,
-            version: l.version,
-            from: l.from,
-            size: Size(l.size),
-            verdict: l.verdict,
-            licences: l.traits.licences.join(", "),
-            new: l.new,
-            scripts: l.traits.scripts.join(", "),
-            rehearsed: l.rehearsed,
-        };
-        Section {
-            title,
-            meaning,
-            total,
-            lines: lines.into_iter().map(line).collect(),
-            open: open && total > 0,
-        }
-    };
-    vec![
-        section("Added", "packages that are not here yet", difference.added, true),
-        section("Updated", "new versions of packages that are here", difference.updated, true),
-        section("Known", "releases that are here already", difference.known, false),
-    ]
-}
-
-fn projects(difference: &Difference) -> Vec<(String, Vec<(String, String)>)> {
-    let refs = |value: &serde_json::Value| {
-        let text = |v: &serde_json::Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
-        let all = value.as_object().into_iter().flatten();
-        all.take(MANY).map(|(name, sha)| (name.clone(), text(sha))).collect()
-    };
-    difference.projects.iter().map(|(path, value)| (path.clone(), refs(value))).collect()
 }
 
 #[derive(Deserialize)]

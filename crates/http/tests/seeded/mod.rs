@@ -13,7 +13,7 @@ use cofferdam_format_kit::RepositoryKind;
 use cofferdam_git::{GitBinary, GitService};
 use cofferdam_http::{Site, SiteState, router};
 use cofferdam_registry::{Registry, RegistryParts};
-use cofferdam_store::{Db, ServedRow, TokenOwner, TransferItemRow, TransferRow, Tx};
+use cofferdam_store::{Db, MediumRow, NewWant, ServedRow, TokenOwner, TransferItemRow, TransferRow, Tx};
 use cofferdam_testkit::TestClock;
 use cofferdam_trust::SigningKey;
 use cofferdam_types::{Clock, JobId, PersonId, ProjectId, Result, Secret, Sha256, TransferId};
@@ -219,6 +219,28 @@ impl World {
             let got = self.send(put.body(Body::from("bytes")).unwrap()).await;
             assert_eq!(got.status, StatusCode::CREATED, "{path}: {}", got.text);
         }
+    }
+
+    /// A medium and a want, with hostile names.
+    pub async fn paperwork(&self) {
+        let now = self.clock.now();
+        let mut tx = self.registry.db().write().await.unwrap();
+        let medium = MediumRow {
+            serial: "<script>".into(),
+            transfer: TransferId(1),
+            label: HOSTILE.into(),
+            files: HOSTILE.into(),
+            holder: HOSTILE.into(),
+            state: "written".into(),
+            at: now,
+            actor: "person:olga".into(),
+        };
+        tx.carry().put_medium(&medium).await.unwrap();
+        let (package, actor) = (HOSTILE, "clients");
+        let want =
+            NewWant { site: "inside", format: "generic", package, version: "", asked: 3, note: "", actor };
+        tx.carry().want(want, now).await.unwrap();
+        tx.commit().await.unwrap();
     }
 
     /// A recording that used a package and missed one.
