@@ -5,20 +5,6 @@ use std::process::ExitCode;
 use cofferdam_types::{Error, ErrorKind};
 use serde_json::{Value, json};
 
-/// The exit code of a kind of failure. The numbers are an interface: scripts rely on them.
-pub fn exit_code(kind: ErrorKind) -> u8 {
-    match kind {
-        ErrorKind::Invalid => 2,
-        ErrorKind::VerificationFailed => 3,
-        ErrorKind::PolicyRefused | ErrorKind::Forbidden => 4,
-        ErrorKind::AwaitingApproval => 5,
-        ErrorKind::MissingVolume => 6,
-        ErrorKind::Stale => 7,
-        ErrorKind::NoSpace => 8,
-        _ => 1,
-    }
-}
-
 /// Says what went wrong: to people on standard error, to programs as JSON on standard output.
 pub fn failed(error: &Error, json: bool) -> ExitCode {
     if json {
@@ -34,7 +20,7 @@ pub fn failed(error: &Error, json: bool) -> ExitCode {
             eprintln!("hint:  {hint}");
         }
     }
-    ExitCode::from(exit_code(error.kind()))
+    ExitCode::from(error.kind().exit_code())
 }
 
 /// Prints an answer: as JSON, or by `text` for people.

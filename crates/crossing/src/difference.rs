@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use cofferdam_format_kit::{Draft, Traits, View as _};
 use cofferdam_store::TransferItemRow;
+use cofferdam_trust::Envelope;
 use cofferdam_types::{Result, Sha256, TransferId};
 use serde::Serialize;
 use serde_json::Value;
@@ -277,8 +278,7 @@ fn newly(before: &Traits, after: &Traits) -> Vec<(String, String)> {
 
 /// A rehearsal statement's content; its signature was kept with the transfer's own.
 fn rehearsal(envelope: &Value) -> Option<Rehearsal> {
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
-    let payload = STANDARD.decode(envelope["payload"].as_str()?).ok()?;
+    let payload = serde_json::from_value::<Envelope>(envelope.clone()).ok()?.unverified_payload().ok()?;
     let statement: Value = serde_json::from_slice(&payload).ok()?;
     if statement["predicateType"] != crate::RECORDING_PREDICATE {
         return None;

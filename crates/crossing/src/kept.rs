@@ -5,7 +5,7 @@ use cofferdam_transfer::receipt::Receipt;
 use cofferdam_trust::{Envelope, words};
 use cofferdam_types::{Error, Result, TransferId};
 
-use crate::{Crossing, GivenReceipt, receipts::base64_of};
+use crate::{Crossing, GivenReceipt};
 
 /// A receipt as it was kept. Its signature was verified when it was taken.
 #[derive(Clone, Debug)]
@@ -18,7 +18,8 @@ pub struct KeptReceipt {
 
 impl KeptReceipt {
     fn of(row: ReceiptRow) -> Self {
-        let payload = Envelope::from_json(row.envelope.as_bytes()).ok().and_then(|e| base64_of(&e.payload));
+        let payload =
+            Envelope::from_json(row.envelope.as_bytes()).ok().and_then(|e| e.unverified_payload().ok());
         let value = payload.and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
         let says = value.and_then(|value| serde_json::from_value(value["predicate"].clone()).ok());
         Self { row, says }

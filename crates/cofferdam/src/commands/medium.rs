@@ -93,9 +93,8 @@ fn read_envelope(folder: &Path) -> Result<Envelope> {
 
 /// The header as it is written, believed by nobody.
 fn read_header(envelope: &Envelope) -> Result<(Header, Sha256)> {
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
     let bad = || Error::verification("bad-header", "the header cannot be read");
-    let payload = STANDARD.decode(&envelope.payload).map_err(|_| bad())?;
+    let payload = envelope.unverified_payload().map_err(|_| bad())?;
     let value: serde_json::Value = serde_json::from_slice(&payload).map_err(|_| bad())?;
     let header = serde_json::from_value(value["predicate"].clone()).map_err(|_| bad())?;
     Ok((header, Sha256::of(&payload)))
