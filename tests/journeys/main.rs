@@ -56,6 +56,17 @@ fn nothing_is_seen_before_two_others_have_said_yes() {
 }
 
 #[test]
+fn a_medium_that_is_not_there_is_told_and_not_made() {
+    let pair = Pair::new("");
+    put(&pair, "maps/a.bin", &bytes(1, 5_000));
+    pair.record("maps", &["/r/generic/maps/a.bin"]);
+    let nowhere = pair.medium.path().join("unmounted");
+    let pack = ["pack", "--to", "inside", "--recording", "maps", nowhere.to_str().unwrap()];
+    let message = pair.outside.by(&pair.officers.0, &pack).fails(2, "no-medium");
+    assert!(message.contains("unmounted does not exist") && !nowhere.exists(), "{message}");
+}
+
+#[test]
 fn a_second_transfer_carries_only_what_is_new_and_order_is_kept() {
     let pair = Pair::new("");
     put(&pair, "maps/a.bin", &bytes(1, 250_000));

@@ -128,10 +128,15 @@ impl Crossing {
     /// Writes a transfer.
     ///
     /// # Errors
+    /// `Invalid` (`no-medium`) when there is no folder to write into;
     /// `NotFound` for an unknown recording or project; `Conflict` for a recording that was not
     /// rehearsed; `PolicyRefused` by the door's profile; `NoSpace`; nothing that looks like a transfer is
     /// left behind then.
     pub async fn pack(&self, request: PackRequest, actor: &str, meter: &Meter) -> Result<Packed> {
+        if !request.dry_run {
+            // Before minutes of planning. Not made here: it may be the mount point of a medium that is not in.
+            check_medium(&request.into)?;
+        }
         let mut destinations = request.destinations.clone();
         destinations.sort();
         destinations.dedup();
@@ -447,6 +452,19 @@ struct Finishing<'a>(&'a Meter);
 impl Writing for Finishing<'_> {
     fn parity(&self, done: u64, total: u64) {
         self.0.at("parity", done, total, 0);
+    }
+}
+
+fn check_medium(into: &Path) -> Result<()> {
+    let bad = |what: &str| {
+        Error::invalid("no-medium", format!("{} {what}, as the machine of this site sees it", into.display()))
+            .hint("mount the medium, or make the folder, and give its path on the machine of the site")
+    };
+    match std::fs::metadata(into) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(bad("is not a folder")),
+        Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => Err(bad("may not be looked at")),
+        Err(_) => Err(bad("does not exist")),
     }
 }
 
