@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use cofferdam_format_kit::{Draft, Traits, View as _};
-use cofferdam_store::TransferItemRow;
+use cofferdam_format_kit::{Traits, View as _};
+use cofferdam_store::{Json, TransferItemRow};
 use cofferdam_types::{Result, TransferId};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::Crossing;
+use crate::{Crossing, publish::Claim};
 
 /// What a transfer would change.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -82,12 +82,15 @@ impl Crossing {
         let items = self.items(id).await?;
         for item in items.iter().filter(|i| i.kind == "statement") {
             out.statements += 1;
-            out.rehearsals.extend(rehearsal(&item.value));
+            out.rehearsals.extend(rehearsal(&item.value.read()?));
         }
         let used: HashSet<String> = out.rehearsals.iter().flat_map(|r| r.used.iter().cloned()).collect();
         for item in items {
             match item.kind.as_str() {
-                "git" => out.projects.push((item.repository, item.value["refs"].clone())),
+                "git" => {
+                    let mut value: Value = item.value.read()?;
+                    out.projects.push((item.repository, value["refs"].take()));
+                }
                 "release" => self.line(&mut out, item, &used).await?,
                 _ => {}
             }
@@ -99,7 +102,7 @@ impl Crossing {
         let here = self.newest_here(&item.repository, &item.package).await?;
         let sums = out.sizes.entry(item.repository.clone()).or_default();
         *sums = (sums.0 + item.size, sums.1 + 1);
-        let traits = self.traits_of(&item.format, &item.value["draft"]);
+        let traits = self.traits_of(&item.format, &item.value);
         let mut line = DifferenceLine {
             rehearsed: used.contains(&item.purl),
             repository: item.repository,
@@ -135,10 +138,8 @@ impl Crossing {
         Ok(())
     }
 
-    fn traits_of(&self, format: &str, draft: &Value) -> Traits {
-        let (Ok(format), Ok(draft)) =
-            (self.0.registry.format(format), serde_json::from_value::<Draft>(draft.clone()))
-        else {
+    fn traits_of(&self, format: &str, claim: &Json) -> Traits {
+        let (Ok(format), Ok(Claim { draft })) = (self.0.registry.format(format), claim.read()) else {
             return Traits::default();
         };
         let files: Vec<(&str, &Value)> = draft.files.iter().map(|f| (f.role.as_str(), &f.meta)).collect();

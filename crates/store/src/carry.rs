@@ -40,8 +40,9 @@ statements! {
     OPEN_WANTS = "SELECT id, site, format, package, version, asked, note, actor, state, first_at, last_at FROM want
         WHERE site = $1 AND state IN ('open', 'sent') ORDER BY id LIMIT $2";
     SET_WANT = "UPDATE want SET state = $2 WHERE id = $1";
-    FILL_WANTS = "UPDATE want SET state = 'filled' WHERE site = $1 AND format = $2 AND package = $3 AND state <> 'filled'
-        AND (version = '' OR version = $4)";
+    UNFILLED_WANTS = "SELECT id, site, format, package, version, asked, note, actor, state, first_at, last_at FROM want
+        WHERE site = $1 AND state <> 'filled' AND id > $2 ORDER BY id LIMIT $3";
+    FILL_WANTS = "UPDATE want SET state = 'filled' WHERE id IN ($1)";
 
     PUT_MEDIUM = "INSERT INTO medium (serial, transfer_id, label, files, holder, state, at, actor) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
         ON CONFLICT (serial) DO UPDATE SET transfer_id = $2, label = $3, files = $4, holder = $5, state = $6, at = $7, actor = $8";
@@ -287,15 +288,15 @@ impl CarryRows<'_> {
         self.0.execute(SET_WANT, args![id, state]).await.map(drop)
     }
 
-    /// A release is at `site` now: what it wanted, it has.
-    pub async fn fill_wants(
-        &mut self,
-        site: &str,
-        format: &str,
-        package: &str,
-        version: &str,
-    ) -> Result<u64> {
-        self.0.execute(FILL_WANTS, args![site, format, package, version]).await
+    /// A page of what a site wants and was not given, after an id.
+    pub async fn unfilled_wants(&mut self, site: &str, after: i64, limit: usize) -> Result<Vec<WantRow>> {
+        self.0.all(UNFILLED_WANTS, args![site, after, limit]).await?.iter().map(want).collect()
+    }
+
+    /// What was wanted is here.
+    pub async fn fill_wants(&mut self, wants: &[i64]) -> Result<()> {
+        let wants = wants.iter().map(|id| (*id).into()).collect();
+        self.0.execute_in(FILL_WANTS, &[], wants).await.map(drop)
     }
 
     /// Registers a medium, or where it is now.

@@ -14,6 +14,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0006_forge", include_str!("../migrations/0006_forge.sql")),
     ("0007_crossing", include_str!("../migrations/0007_crossing.sql")),
     ("0008_carry", include_str!("../migrations/0008_carry.sql")),
+    ("0009_switch", include_str!("../migrations/0009_switch.sql")),
 ];
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS migration (name TEXT PRIMARY KEY, sha256 TEXT NOT NULL)";

@@ -33,10 +33,21 @@ impl Site {
         let listen = address.to_string();
         let init = ["init", "--name", "bench", "--role", "isolated", "--listen", &listen];
         said(folder.path(), &init)?;
-        said(folder.path(), &["user", "create", "dana", "--role", "developer", "--no-password"])?;
-        let told = said(folder.path(), &["token", "create", "--user", "dana"])?;
-        let token = told["token"].as_str().ok_or("no token was printed")?.to_owned();
-        Ok(Self { folder, address, token })
+        let mut site = Self { folder, address, token: String::new() };
+        site.token = site.person("dana", "developer")?;
+        Ok(site)
+    }
+
+    /// A new person with a role: their token.
+    pub(super) fn person(&self, name: &str, role: &str) -> Outcome<String> {
+        self.said(&["user", "create", name, "--role", role, "--no-password"])?;
+        let told = self.said(&["token", "create", "--user", name])?;
+        Ok(told["token"].as_str().ok_or("no token was printed")?.to_owned())
+    }
+
+    /// What a command on the site's own machine says in JSON.
+    pub(super) fn said(&self, arguments: &[&str]) -> Outcome<Value> {
+        said(self.folder.path(), arguments)
     }
 
     pub(super) fn home(&self) -> &Path {
