@@ -87,9 +87,8 @@ fn a_transfer_of_thousands_appears_to_every_reader_at_once() {
     let (published, begun) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         let (site, published, begun) = (&site, &published, &begun);
-        let readers: Vec<_> = (0..READERS)
-            .map(|seed| scope.spawn(move || reader(site, seed, published, begun)))
-            .collect();
+        let readers: Vec<_> =
+            (0..READERS).map(|seed| scope.spawn(move || reader(site, seed, published, begun))).collect();
         // One that ended already has failed, and says so at the end of the scope.
         while begun.load(Ordering::SeqCst) < READERS && !readers.iter().any(|r| r.is_finished()) {
             assert_eq!(listed(site, 0), 0, "nothing is seen before the switch");

@@ -266,16 +266,16 @@ impl RegistryRows<'_> {
         &mut self,
         repository: RepositoryId,
         packages: &[&str],
-        documents: Vec<NewDocument<'_>>,
+        documents: Vec<NewDocument>,
         generation: u64,
     ) -> Result<()> {
         let keys = packages.iter().map(|key| Value::from(*key)).collect();
         self.0.execute_in(DELETE_DOCUMENTS, &args![repository], keys).await?;
-        let row = |d: NewDocument<'_>| {
+        let row = |d: NewDocument| {
             args![repository, d.path, d.package, d.media_type, d.sha256, d.size, generation, d.gzip]
         };
         // PostgreSQL refuses one statement that stores a path twice; the later one counts.
-        let by_path: BTreeMap<String, NewDocument<'_>> =
+        let by_path: BTreeMap<String, NewDocument> =
             documents.into_iter().map(|d| (d.path.clone(), d)).collect();
         self.0.execute_many(PUT_DOCUMENTS, by_path.into_values().map(row).collect()).await.map(drop)
     }

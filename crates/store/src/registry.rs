@@ -196,11 +196,11 @@ pub struct NewFile<'a> {
 
 /// A document to be stored.
 #[derive(Clone, Debug)]
-pub struct NewDocument<'a> {
+pub struct NewDocument {
     /// Its path.
     pub path: String,
     /// The package that it belongs to; empty for the repository's own.
-    pub package: &'a str,
+    pub package: String,
     /// Its media type.
     pub media_type: String,
     /// The digest of its text.

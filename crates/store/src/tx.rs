@@ -256,8 +256,8 @@ fn sqlite_row(row: &sqlx::sqlite::SqliteRow, names: &mut Names) -> Result<Row> {
     for index in 0..names.len() {
         let undecodable = |e| Error::internal(format!("decoding column {}", names[index]), e);
         let raw = row.try_get_raw(index).map_err(undecodable)?;
-        let (null, kind) = (raw.is_null(), raw.type_info().name().to_owned());
-        cells.push(match (null, kind.as_str()) {
+        let kind = raw.type_info();
+        cells.push(match (raw.is_null(), kind.name()) {
             (true, _) => Cell::Null,
             (_, "TEXT") => Cell::Text(row.try_get_unchecked(index).map_err(undecodable)?),
             (_, "BLOB") => Cell::Bytes(row.try_get_unchecked(index).map_err(undecodable)?),

@@ -147,7 +147,7 @@ async fn what_a_repository_shows_is_what_its_rows_say(db: Db) {
     rows.insert_pointers(id, &[(package_id, "latest", "3.0")], generation).await.unwrap();
     let document = NewDocument {
         path: "simple/flask/index.json".into(),
-        package: "flask",
+        package: "flask".into(),
         media_type: "application/json".into(),
         sha256: Sha256::of(b"{}"),
         size: 2,

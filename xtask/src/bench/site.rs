@@ -18,6 +18,8 @@ pub(super) struct Site {
     pub(super) address: SocketAddr,
     /// A developer's token: an administrator may not push or publish.
     pub(super) token: String,
+    /// The administrator's token.
+    pub(super) admin: String,
 }
 
 /// A port that was free a moment ago.
@@ -32,8 +34,9 @@ impl Site {
         let address = free_address()?;
         let listen = address.to_string();
         let init = ["init", "--name", "bench", "--role", "isolated", "--listen", &listen];
-        said(folder.path(), &init)?;
-        let mut site = Self { folder, address, token: String::new() };
+        let told = said(folder.path(), &init)?;
+        let admin = told["token"].as_str().ok_or("no token was printed")?.to_owned();
+        let mut site = Self { folder, address, token: String::new(), admin };
         site.token = site.person("dana", "developer")?;
         Ok(site)
     }

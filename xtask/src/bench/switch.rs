@@ -39,12 +39,12 @@ pub(super) fn run() -> Outcome {
 fn once(format: &str, items: usize, packages: usize) -> Outcome {
     let site = Site::create()?;
     let medium = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let folder = transfer(&site, format, items, packages, medium.path())?;
     let tokens =
         [("olga", "officer"), ("ann", "approver"), ("ben", "approver")].map(|(n, role)| site.person(n, role));
     let [officer, ann, ben] = tokens;
     let (officer, approvers) = (officer?, [ann?, ben?]);
     let server = site.start()?;
+    let folder = transfer(&site, format, items, packages, medium.path())?;
     let put = site.client()?.ask("PUT /r/generic-local/known/a.txt", &site.bearer(), b"known")?;
     if put.status != 201 {
         return Err(format!("a publish was answered with {}", put.status));
@@ -87,7 +87,7 @@ fn transfer(site: &Site, format: &str, items: usize, packages: usize, into: &Pat
         "--release",
         "--quiet",
         "-p",
-        "cofferdam",
+        "cofferdam-transfer",
         "--example",
         "switch_transfer",
     ]))?;
@@ -95,7 +95,8 @@ fn transfer(site: &Site, format: &str, items: usize, packages: usize, into: &Pat
     make.args([format, &items.to_string(), &packages.to_string(), "bench", recipient]).arg(into);
     let made: Value = serde_json::from_str(capture(&mut make)?.trim()).map_err(|e| e.to_string())?;
     let text = |name: &str| made[name].as_str().map(str::to_owned).ok_or(format!("no {name} was printed"));
-    site.said(&["key", "trust", "outside", &text("key")?])?;
+    let (url, key) = (format!("http://{}", site.address), text("key")?);
+    site.said(&["--site", &url, "--token", &site.admin, "key", "trust", "outside", &key])?;
     text("path")
 }
 
