@@ -25,9 +25,12 @@ struct There<'a> {
     files: HashMap<String, (Sha256, PackageId, Cow<'a, str>)>,
     /// Bytes that paths once had, and have no longer.
     removed: HashMap<String, Vec<Sha256>>,
-    /// The row that is there (none when these drafts made it) and the version, by package and name.
-    pointers: HashMap<(PackageId, Cow<'a, str>), (Option<i64>, Cow<'a, str>)>,
+    /// By package and name.
+    pointers: HashMap<(PackageId, Cow<'a, str>), Pointing<'a>>,
 }
+
+/// A pointer's row (none when these drafts made it) and its version.
+type Pointing<'a> = (Option<i64>, Cow<'a, str>);
 
 /// What is to be written.
 #[derive(Default)]

@@ -112,13 +112,13 @@ impl RegistryRows<'_> {
         repository: RepositoryId,
         keys: &[&str],
     ) -> Result<Vec<(PackageRow, bool)>> {
-        let rows = self.0.all_of(PACKAGES_OF, &args![repository], each(keys.iter().copied())).await?;
+        let rows = self.0.all_of(PACKAGES_OF, &[repository.into()], each(keys.iter().copied())).await?;
         rows.iter().map(|row| Ok((package(row)?, row.flag("shown")?))).collect()
     }
 
     /// How many files packages have or had, at the most: what reading them whole costs. By key.
     pub async fn weights(&mut self, repository: RepositoryId, keys: &[&str]) -> Result<Vec<(String, u64)>> {
-        let rows = self.0.all_of(WEIGHTS, &args![repository], each(keys.iter().copied())).await?;
+        let rows = self.0.all_of(WEIGHTS, &[repository.into()], each(keys.iter().copied())).await?;
         rows.iter().map(|row| Ok((row.text("key")?, row.size("files")?))).collect()
     }
 
@@ -181,7 +181,7 @@ impl RegistryRows<'_> {
 
     /// Which of these paths files have now.
     pub async fn files_at(&mut self, repository: RepositoryId, paths: &[&str]) -> Result<Vec<TakenPath>> {
-        let rows = self.0.all_of(FILES_AT, &args![repository], each(paths.iter().copied())).await?;
+        let rows = self.0.all_of(FILES_AT, &[repository.into()], each(paths.iter().copied())).await?;
         let taken = |row: &crate::Row| {
             Ok(TakenPath {
                 path: row.text("path")?,
@@ -195,7 +195,7 @@ impl RegistryRows<'_> {
 
     /// What these paths once were, in any generation, and are no longer.
     pub async fn removed_at(&mut self, repository: RepositoryId, paths: &[&str]) -> Result<Vec<PathHistory>> {
-        let rows = self.0.all_of(REMOVED_AT, &args![repository], each(paths.iter().copied())).await?;
+        let rows = self.0.all_of(REMOVED_AT, &[repository.into()], each(paths.iter().copied())).await?;
         rows.iter().map(|row| Ok((row.text("path")?, row.sha256("sha256")?))).collect()
     }
 
@@ -241,7 +241,7 @@ impl RegistryRows<'_> {
     /// Ends pointers in a generation; the rows stay as history.
     pub async fn remove_pointers(&mut self, rows: &[i64], generation: u64) -> Result<()> {
         let rows = rows.iter().map(|id| Value::from(*id)).collect();
-        self.0.execute_in(REMOVE_POINTERS, &args![generation], rows).await.map(drop)
+        self.0.execute_in(REMOVE_POINTERS, &[generation.into()], rows).await.map(drop)
     }
 
     /// Adds pointers in a generation: package, name and version each.
@@ -270,7 +270,7 @@ impl RegistryRows<'_> {
         generation: u64,
     ) -> Result<()> {
         let keys = packages.iter().map(|key| Value::from(*key)).collect();
-        self.0.execute_in(DELETE_DOCUMENTS, &args![repository], keys).await?;
+        self.0.execute_in(DELETE_DOCUMENTS, &[repository.into()], keys).await?;
         let row = |d: NewDocument| {
             args![repository, d.path, d.package, d.media_type, d.sha256, d.size, generation, d.gzip]
         };

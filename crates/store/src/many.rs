@@ -16,7 +16,7 @@ use crate::{
 
 /// Placeholders of one statement at the most. SQLite refuses more than 32,766 and PostgreSQL more than 65,535; both
 /// look names of placeholders up one after the other, so that much longer texts cost more than they save.
-const PLACEHOLDERS: usize = 320;
+const PLACEHOLDERS: usize = 160;
 
 impl Tx {
     /// Runs an `INSERT … VALUES (…)` for every row; returns how many rows it touched. All rows have the same width.
