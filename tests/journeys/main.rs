@@ -4,6 +4,10 @@
 mod common;
 
 mod build;
+#[path = "../attacks/sender.rs"]
+#[allow(dead_code, reason = "here the sender is an honest one")]
+mod sender;
+mod switch;
 mod wants;
 
 use std::fs;

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use cofferdam_format_kit::{Draft, Traits, View as _};
-use cofferdam_store::TransferItemRow;
+use cofferdam_format_kit::{Traits, View as _};
+use cofferdam_store::{Json, TransferItemRow};
 use cofferdam_trust::Envelope;
 use cofferdam_types::{Result, Sha256, TransferId};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::Crossing;
+use crate::{Crossing, publish::Claim};
 
 /// What a transfer would change.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -127,12 +127,15 @@ impl Crossing {
         let items = self.items(id).await?;
         for item in items.iter().filter(|i| i.kind == "statement") {
             out.statements += 1;
-            out.rehearsals.extend(rehearsal(&item.value));
+            out.rehearsals.extend(rehearsal(&item.value.read()?));
         }
         let evidence = Evidence { used: used(&out.rehearsals), wants: self.askers().await? };
         for item in items {
             match item.kind.as_str() {
-                "git" => out.projects.push((item.repository, item.value["refs"].clone())),
+                "git" => {
+                    let mut value: Value = item.value.read()?;
+                    out.projects.push((item.repository, value["refs"].take()));
+                }
                 "release" => self.line(&mut out, item, &evidence).await?,
                 _ => {}
             }
@@ -144,11 +147,11 @@ impl Crossing {
         let here = self.newest_here(&item.repository, &item.package).await?;
         let sums = out.sizes.entry(item.repository.clone()).or_default();
         *sums = (sums.0 + item.size, sums.1 + 1);
-        let traits = self.traits_of(&item.format, &item.value["draft"]);
+        let traits = self.traits_of(&item.format, &item.value);
         let mut line = DifferenceLine {
             rehearsed: evidence.used.contains_key(&item.purl),
             rehearsals: evidence.used.get(&item.purl).cloned().unwrap_or_default(),
-            files: files(&item.value["draft"]),
+            files: files(&item.value),
             wanted: evidence.askers(&item),
             here: here.is_some(),
             repository: item.repository,
@@ -194,10 +197,8 @@ impl Crossing {
         Ok(out)
     }
 
-    fn traits_of(&self, format: &str, draft: &Value) -> Traits {
-        let (Ok(format), Ok(draft)) =
-            (self.0.registry.format(format), serde_json::from_value::<Draft>(draft.clone()))
-        else {
+    fn traits_of(&self, format: &str, claim: &Json) -> Traits {
+        let (Ok(format), Ok(Claim { draft })) = (self.0.registry.format(format), claim.read()) else {
             return Traits::default();
         };
         let files: Vec<(&str, &Value)> = draft.files.iter().map(|f| (f.role.as_str(), &f.meta)).collect();
@@ -254,9 +255,8 @@ fn used(rehearsals: &[Rehearsal]) -> HashMap<String, Vec<usize>> {
 }
 
 /// The files of a claim; none of one that cannot be read.
-fn files(draft: &Value) -> Vec<EvidenceFile> {
-    let draft = serde_json::from_value::<Draft>(draft.clone());
-    let files = draft.into_iter().flat_map(|draft| draft.files);
+fn files(claim: &Json) -> Vec<EvidenceFile> {
+    let files = claim.read().into_iter().flat_map(|Claim { draft }| draft.files);
     files.map(|f| EvidenceFile { path: f.path, sha256: f.digests.sha256, size: f.digests.size }).collect()
 }
 

@@ -71,9 +71,7 @@ impl Ingest<'_> {
     /// The rows of what was stored, and the group's mark, in one transaction.
     async fn remember(&self, first: u32, taken: &[Digests]) -> Result<()> {
         let mut tx = self.db.write().await?;
-        for digests in taken {
-            tx.registry().put_blob(digests, self.now).await?;
-        }
+        tx.registry().put_blobs(taken, self.now).await?;
         tx.carry().stage_group(&self.header, first).await?;
         tx.commit().await
     }

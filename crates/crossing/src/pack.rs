@@ -425,16 +425,11 @@ impl Crossing {
         let mut tx = self.db().write().await?;
         let id = tx.crossing().insert_transfer(row).await?;
         let items = sent_items(self, plan)?;
-        for item in &items {
-            tx.crossing().insert_item(id, item).await?;
-        }
+        tx.crossing().insert_items(id, &items).await?;
         wants::packed(&mut tx, row, id, &items).await?;
-        for (sha256, size) in &plan.blobs {
-            tx.crossing().insert_blob(id, sha256, *size).await?;
-        }
-        for delta in &plan.deltas {
-            tx.crossing().insert_blob(id, &delta.line.sha256, delta.line.size).await?;
-        }
+        let deltas = plan.deltas.iter().map(|delta| (delta.line.sha256, delta.line.size));
+        let carried = plan.blobs.iter().map(|(sha256, size)| (*sha256, *size)).chain(deltas);
+        tx.crossing().insert_blobs(id, carried).await?;
         let detail = json!({
             "stream": row.stream, "epoch": row.epoch, "seq": row.seq, "header": row.header_sha256,
             "bytes": row.bytes, "blobs": row.blobs, "releases": plan.releases.len(), "held": plan.held.len(),
@@ -534,7 +529,7 @@ fn sent_items(crossing: &Crossing, plan: &Plan) -> Result<Vec<TransferItemRow>> 
             version: draft.version.clone(),
             purl: PackageUrl::new(purl_type, &draft.package, &draft.version).to_string(),
             size: draft.files.iter().map(|f| f.digests.size).sum(),
-            value: claim(row, draft)?,
+            value: claim(row, draft)?.into(),
             verdict: "ok".into(),
         });
     }
@@ -548,7 +543,7 @@ fn sent_items(crossing: &Crossing, plan: &Plan) -> Result<Vec<TransferItemRow>> 
             version: String::new(),
             purl: String::new(),
             size: plan.blobs.get(&git.bundle).or_else(|| plan.held.get(&git.bundle)).copied().unwrap_or(0),
-            value: json!({ "refs": git.refs, "bundle": git.bundle }),
+            value: json!({ "refs": git.refs, "bundle": git.bundle }).into(),
             verdict: "ok".into(),
         });
     }

@@ -1,17 +1,21 @@
 //! Two people, then one switch.
 
+use async_trait::async_trait;
 use cofferdam_access::{Decision, Verdict, approval};
 use cofferdam_format_kit::{Change, DoorExt as _, Draft, RepositoryKind};
 use cofferdam_git::Oid;
-use cofferdam_registry::{Cause, Commit};
+use cofferdam_registry::{Cause, Commit, Pages};
 use cofferdam_store::{TransferItemRow, TransferRow, Tx};
 use cofferdam_types::{Error, PersonId, ProjectId, RepositoryName, Result, Sha256, TransferId};
 use serde_json::json;
 
-use crate::{Crossing, log, receive::repositories};
+use crate::{Crossing, log, wants::Unfilled};
 
 /// The kind of question that a transfer's approval is.
 pub const SUBJECT_KIND: &str = "transfer.publish";
+
+/// Items that are held at once.
+const PAGE: usize = 500;
 
 /// What a publication made visible.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -65,9 +69,9 @@ impl Crossing {
             return Err(Error::conflict("published-already", format!("transfer {id} was published before")));
         }
         // What a station took out, or inspection refused, stays out.
-        let mut items = self.items(id).await?;
-        items.retain(|item| item.verdict == "ok");
-        self.check_git_base(&items).await?;
+        let mut git = self.items_of(id, "git").await?;
+        git.retain(|item| item.verdict == "ok");
+        self.check_git_base(&git).await?;
         let now = self.clock().now();
         let mut tx = self.db().write().await?;
         approval::take(&mut tx, SUBJECT_KIND, &format!("transfer:{id}"), &row.digest, now).await?;
@@ -77,12 +81,9 @@ impl Crossing {
                 format!("transfer {id} is {} and cannot be published", row.state),
             ));
         }
-        let generations = self.commit_all(&mut tx, &row, &items, actor).await?;
-        let projects = self.create_projects(&mut tx, &items, actor).await?;
+        let generations = self.commit_all(&mut tx, &row, actor).await?;
+        let projects = self.create_projects(&mut tx, &git, actor).await?;
         tx.carry().set_outcome(id, "published").await?;
-        for item in items.iter().filter(|i| i.kind == "release") {
-            tx.carry().fill_wants(self.0.site.as_str(), crate::wants::release(item), id).await?;
-        }
         let detail = json!({ "header": row.header_sha256, "digest": row.digest, "generations": generations });
         log(&mut tx, actor, "transfer.publish", &format!("transfer:{id}"), detail, now).await?;
         // The objects come in before the switch, the references after it: a reader of the project
@@ -105,7 +106,7 @@ impl Crossing {
         };
         let mut parts = Vec::new();
         let mut tx = self.db().read().await?;
-        for item in self.items(row.id).await?.into_iter().filter(|i| i.kind == "git") {
+        for item in self.items_of(row.id, "git").await? {
             if let Some(project) = self.0.projects.find(&mut tx, &item.repository).await?
                 && self.0.git.list_refs(project).await?.is_empty()
             {
@@ -117,8 +118,8 @@ impl Crossing {
     }
 
     /// A bundle that builds on earlier commits needs them here: that is known before anything moves.
-    async fn check_git_base(&self, items: &[TransferItemRow]) -> Result<()> {
-        for item in items.iter().filter(|i| i.kind == "git") {
+    async fn check_git_base(&self, git: &[TransferItemRow]) -> Result<()> {
+        for item in git {
             let part = GitPart::new(ProjectId(0), item)?;
             let needed = self.prerequisites(&part.bundle).await?;
             if needed.is_empty() {
@@ -171,7 +172,19 @@ impl Crossing {
         let mut tx = self.db().read().await?;
         let mut all: Vec<TransferItemRow> = Vec::new();
         loop {
-            let page = tx.crossing().items(id, all.len() as u64, 1000).await?;
+            let page = tx.crossing().items(id, after(&all), PAGE).await?;
+            if page.is_empty() {
+                return Ok(all);
+            }
+            all.extend(page);
+        }
+    }
+
+    async fn items_of(&self, id: TransferId, kind: &str) -> Result<Vec<TransferItemRow>> {
+        let mut tx = self.db().read().await?;
+        let mut all: Vec<TransferItemRow> = Vec::new();
+        loop {
+            let page = tx.crossing().items_of(id, kind, after(&all), PAGE).await?;
             if page.is_empty() {
                 return Ok(all);
             }
@@ -183,13 +196,13 @@ impl Crossing {
         &self,
         tx: &mut Tx,
         row: &TransferRow,
-        items: &[TransferItemRow],
         actor: &str,
     ) -> Result<Vec<(String, Option<u64>)>> {
         let registry = &self.0.registry;
         let name = format!("{}/{}", row.stream, row.seq);
+        let mut wants = Unfilled::of(tx, self.0.site.as_str()).await?;
         let mut generations = Vec::new();
-        for (repository, format) in repositories(items) {
+        for (repository, format) in tx.crossing().repositories_of(row.id).await? {
             let place = match tx.registry().repository(&repository).await? {
                 Some(place) => place,
                 None => {
@@ -209,27 +222,23 @@ impl Crossing {
                     ),
                 ));
             }
-            let mut changes = Vec::new();
-            for item in items.iter().filter(|i| i.kind == "release" && i.repository == repository) {
-                let draft: Draft = serde_json::from_value(item.value["draft"].clone())
-                    .map_err(|e| Error::internal("a quarantined release", e))?;
-                changes.push(Change::Release(draft));
-            }
+            let mut releases = Releases { id: row.id, repository: &repository, from: 0, wants: &mut wants };
             let commit = Commit { actor, cause: Cause::Transfer(&name) };
-            let done = registry.commit_in(tx, &place, &changes, commit).await?;
+            let done = registry.commit_pages_in(tx, &place, &mut releases, commit).await?;
             generations.push((repository, done.generation));
         }
+        wants.move_on(tx, "filled", row.id).await?;
         Ok(generations)
     }
 
     async fn create_projects(
         &self,
         tx: &mut Tx,
-        items: &[TransferItemRow],
+        git: &[TransferItemRow],
         actor: &str,
     ) -> Result<Vec<GitPart>> {
         let mut parts = Vec::new();
-        for item in items.iter().filter(|i| i.kind == "git") {
+        for item in git {
             let project = match self.0.projects.find(tx, &item.repository).await? {
                 Some(project) => project,
                 None => self.0.projects.create(tx, &item.repository, actor).await?,
@@ -260,6 +269,41 @@ impl Crossing {
     }
 }
 
+/// The position behind the items that were read.
+fn after(items: &[TransferItemRow]) -> u64 {
+    items.last().map_or(0, |item| item.n + 1)
+}
+
+/// The releases of a transfer for one repository, page by page in their order.
+struct Releases<'a> {
+    id: TransferId,
+    repository: &'a str,
+    from: u64,
+    wants: &'a mut Unfilled,
+}
+
+#[async_trait]
+impl Pages for Releases<'_> {
+    async fn next(&mut self, tx: &mut Tx) -> Result<Vec<Change>> {
+        let items = tx.crossing().releases_of(self.id, self.repository, self.from, PAGE).await?;
+        self.from = self.from.max(after(&items));
+        let mut changes = Vec::with_capacity(items.len());
+        for item in items {
+            self.wants.meet(&item);
+            let Claim { draft } = item.value.read()?;
+            changes.push(Change::Release(draft));
+        }
+        Ok(changes)
+    }
+}
+
+/// What an item of a release says.
+#[derive(serde::Deserialize)]
+pub(crate) struct Claim {
+    /// The release.
+    pub(crate) draft: Draft,
+}
+
 struct GitPart {
     project: ProjectId,
     path: String,
@@ -271,13 +315,14 @@ impl GitPart {
     fn new(project: ProjectId, item: &TransferItemRow) -> Result<Self> {
         let unreadable =
             || Error::verification("claim", format!("the git part of `{}` cannot be read", item.repository));
-        let refs = item.value["refs"].as_object().ok_or_else(unreadable)?;
+        let value: serde_json::Value = item.value.read()?;
+        let refs = value["refs"].as_object().ok_or_else(unreadable)?;
         let mut parsed = Vec::new();
         for (name, oid) in refs {
             let oid: Oid = oid.as_str().ok_or_else(unreadable)?.parse().map_err(|_| unreadable())?;
             parsed.push((name.clone(), oid));
         }
-        let bundle = item.value["bundle"].as_str().and_then(|t| t.parse().ok()).ok_or_else(unreadable)?;
+        let bundle = value["bundle"].as_str().and_then(|t| t.parse().ok()).ok_or_else(unreadable)?;
         Ok(Self { project, path: item.repository.clone(), refs: parsed, bundle })
     }
 }

@@ -33,7 +33,7 @@ impl Crossing {
             let digests = blocking(move || execute(&line, &base, &payload, batch)).await?;
             let now = self.clock().now();
             let mut tx = self.db().write().await?;
-            tx.registry().put_blob(&digests, now).await?;
+            tx.registry().put_blobs([&digests], now).await?;
             tx.commit().await?;
         }
         progress.rebuilding(total, total);

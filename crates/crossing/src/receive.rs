@@ -512,12 +512,20 @@ impl Crossing {
                 let size = self.0.registry.blobs().size(&bundle).await?.unwrap_or(0);
                 let value = json!({ "refs": refs, "bundle": bundle });
                 let verdict = lost(&[bundle]).unwrap_or_else(|| "ok".into());
-                TransferItemRow { kind: "git".into(), repository: project, size, value, verdict, ..blank(n) }
+                TransferItemRow {
+                    kind: "git".into(),
+                    repository: project,
+                    size,
+                    value: value.into(),
+                    verdict,
+                    ..blank(n)
+                }
             }
             Record::Statement { envelope } => {
                 let text = envelope.to_json()?;
-                let value = serde_json::from_slice(&text).map_err(|e| Error::internal("a statement", e))?;
-                TransferItemRow { kind: "statement".into(), value, ..blank(n) }
+                let value: serde_json::Value =
+                    serde_json::from_slice(&text).map_err(|e| Error::internal("a statement", e))?;
+                TransferItemRow { kind: "statement".into(), value: value.into(), ..blank(n) }
             }
             _ => return Ok(None),
         }))
@@ -544,7 +552,7 @@ impl Crossing {
             version: claim.version.clone(),
             purl: PackageUrl::new(format.purl_type(), &claim.package, &claim.version).to_string(),
             size: claim.files.iter().map(|f| f.digests.size).sum(),
-            value,
+            value: value.into(),
             verdict,
             ..blank(n)
         };
@@ -580,7 +588,7 @@ impl Crossing {
             Ok(draft) => {
                 let draft =
                     serde_json::to_value(&draft).map_err(|e| Error::internal("an admitted release", e))?;
-                item.value = json!({ "draft": draft });
+                item.value = json!({ "draft": draft }).into();
             }
             Err(error) if error.kind() == ErrorKind::Internal || error.kind() == ErrorKind::NoSpace => {
                 return Err(error);
@@ -630,15 +638,10 @@ impl Crossing {
         let mut tx = self.db().write().await?;
         let id = tx.crossing().insert_transfer(&row).await?;
         let lost: BTreeSet<Sha256> = contents.door.iter().map(|f| f.sha256).collect();
-        for blob in contents.blobs().iter().filter(|b| !lost.contains(&b.sha256)) {
-            tx.crossing().insert_blob(id, &blob.sha256, blob.size).await?;
-        }
-        for recipe in contents.recipes() {
-            tx.crossing().insert_blob(id, &recipe.sha256, recipe.size).await?;
-        }
-        for item in &items {
-            tx.crossing().insert_item(id, item).await?;
-        }
+        let whole = contents.blobs().iter().filter(|b| !lost.contains(&b.sha256)).map(|b| (b.sha256, b.size));
+        let rebuilt = contents.recipes().iter().map(|recipe| (recipe.sha256, recipe.size));
+        tx.crossing().insert_blobs(id, whole.chain(rebuilt)).await?;
+        tx.crossing().insert_items(id, &items).await?;
         tx.carry().unstage(&identity).await?;
         tx.carry().raise_time_floor(header.created).await?;
         for (root, json) in &contents.survey.roots {
@@ -714,12 +717,7 @@ fn blank(n: u64) -> TransferItemRow {
         version: String::new(),
         purl: String::new(),
         size: 0,
-        value: serde_json::Value::Null,
+        value: serde_json::Value::Null.into(),
         verdict: "ok".into(),
     }
-}
-
-/// Distinct repositories of a transfer's releases.
-pub(crate) fn repositories(items: &[TransferItemRow]) -> BTreeSet<(String, String)> {
-    items.iter().filter(|i| i.kind == "release").map(|i| (i.repository.clone(), i.format.clone())).collect()
 }

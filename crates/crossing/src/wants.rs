@@ -3,7 +3,9 @@
 //!
 //! A want is a wish: nothing here may fetch, pack or admit anything.
 
-use cofferdam_store::{NewWant, TransferItemRow, TransferRow, Tx, WantRow, Wanted};
+use std::collections::HashMap;
+
+use cofferdam_store::{NewWant, TransferItemRow, TransferRow, Tx, WantRow};
 use cofferdam_transfer::receipt::{Outcome, Want, Wants};
 use cofferdam_types::{Error, Result, SiteName, TransferId};
 use serde_json::json;
@@ -19,6 +21,8 @@ pub const WANT_STATES: [&str; 4] = ["open", "sent", "packed", "filled"];
 
 /// What another site's count is taken for at most: a number that is only shown.
 const MOST_ASKED: u64 = 1_000_000;
+/// Rows that are read at once.
+const PAGE: usize = 500;
 /// Wants in one request, at most.
 const MAX_WANTS: usize = 10_000;
 
@@ -139,11 +143,51 @@ pub(crate) async fn packed(
     items: &[TransferItemRow],
 ) -> Result<()> {
     for site in destinations(row) {
-        for item in items.iter().filter(|item| item.kind == "release") {
-            tx.carry().pack_wants(site, release(item), id).await?;
-        }
+        let mut wants = Unfilled::of(tx, site).await?;
+        items.iter().filter(|item| item.kind == "release").for_each(|item| wants.meet(item));
+        wants.move_on(tx, "packed", id).await?;
     }
     Ok(())
+}
+
+/// What a site wants and has not got, and which of it the releases of a transfer are.
+pub(crate) struct Unfilled {
+    /// Version (empty for any) and row, by format and package.
+    open: HashMap<(String, String), Vec<(String, i64)>>,
+    met: Vec<i64>,
+}
+
+impl Unfilled {
+    pub(crate) async fn of(tx: &mut Tx, site: &str) -> Result<Self> {
+        let mut open: HashMap<(String, String), Vec<(String, i64)>> = HashMap::new();
+        let mut last = 0;
+        loop {
+            let page = tx.carry().unfilled_wants(site, last, PAGE).await?;
+            let Some(end) = page.last() else { return Ok(Self { open, met: Vec::new() }) };
+            last = end.id;
+            for want in page {
+                open.entry((want.format, want.package)).or_default().push((want.version, want.id));
+            }
+        }
+    }
+
+    /// A release that may be wanted.
+    pub(crate) fn meet(&mut self, item: &TransferItemRow) {
+        if self.open.is_empty() {
+            return;
+        }
+        let Some(wants) = self.open.get_mut(&(item.format.clone(), item.package.clone())) else { return };
+        wants.retain(|(version, id)| {
+            let met = version.is_empty() || *version == item.version;
+            self.met.extend(met.then_some(*id));
+            !met
+        });
+    }
+
+    /// Everything that was met is now `state` by `transfer`.
+    pub(crate) async fn move_on(self, tx: &mut Tx, state: &str, transfer: TransferId) -> Result<()> {
+        tx.carry().move_wants(&self.met, state, transfer).await.map(drop)
+    }
 }
 
 /// In the transaction that takes a site's receipt. Only what is published there can be used there; what was not taken
@@ -155,11 +199,6 @@ pub(crate) async fn answered(tx: &mut Tx, id: TransferId, site: &str, outcome: O
         Outcome::Rejected | Outcome::Refused | Outcome::Partial => tx.carry().reopen_wants(site, id).await?,
     };
     Ok(())
-}
-
-/// What of a release answers wants.
-pub(crate) fn release(item: &TransferItemRow) -> Wanted<'_> {
-    Wanted { format: &item.format, package: &item.package, version: &item.version }
 }
 
 /// The sites that a stream goes to.

@@ -46,7 +46,7 @@ impl Forge {
         let now = self.now();
         let mut tx = self.db().write().await?;
         self.accepts_artifact(&mut tx, job, &new).await?;
-        tx.registry().put_blob(&digests, now).await?;
+        tx.registry().put_blobs([&digests], now).await?;
         let row = ArtifactRow {
             job,
             kind: new.kind,

@@ -4,15 +4,19 @@
 //! writes rows, makes a generation, appends the audit entry and renders the indexes; if anything is
 //! refused, nothing has happened.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
+use async_trait::async_trait;
 use cofferdam_audit::Entry;
-use cofferdam_format_kit::{Change, Draft, DraftFile, Format, RepositoryKind, path_segments};
-use cofferdam_store::{GenerationRow, NewFile, NewRelease, RepositoryRow, Tx};
+use cofferdam_format_kit::{Change, Format, RepositoryKind};
+use cofferdam_store::{GenerationRow, NewRelease, RepositoryRow, Tx};
 use cofferdam_types::{Error, PackageId, PackageUrl, Result, Sha256, Timestamp};
 use serde_json::json;
 
-use crate::{Registry, kind_of};
+use crate::{Registry, history::History, kind_of};
+
+/// Releases that are looked up and written together.
+const BATCH: usize = 256;
 
 /// From where changes come; it decides which kind of repository may take them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,17 +69,26 @@ impl Cause<'_> {
     }
 }
 
-struct Gate<'a> {
-    tx: &'a mut Tx,
-    repository: &'a RepositoryRow,
-    format: &'a dyn Format,
-    generation: u64,
-    now: Timestamp,
-    packages: BTreeSet<String>,
+/// Changes that come page by page, because all of them together are too many to hold.
+#[async_trait]
+pub trait Pages: Send {
+    /// The next page; an empty one is the end. It may read in the commit's own transaction.
+    async fn next(&mut self, tx: &mut Tx) -> Result<Vec<Change>>;
+}
+
+/// One commit on its way through the gate.
+pub(crate) struct Gate<'a> {
+    pub(crate) tx: &'a mut Tx,
+    pub(crate) repository: &'a RepositoryRow,
+    pub(crate) format: Arc<dyn Format>,
+    pub(crate) generation: u64,
+    pub(crate) now: Timestamp,
     /// Whether a package appeared or vanished: the repository's own documents list packages.
-    names_changed: bool,
-    files: usize,
-    effective: Vec<&'a Change>,
+    pub(crate) names_changed: bool,
+    pub(crate) files: usize,
+    packages: BTreeSet<String>,
+    previous: Sha256,
+    history: History,
 }
 
 impl Registry {
@@ -92,6 +105,40 @@ impl Registry {
         changes: &[Change],
         commit: Commit<'_>,
     ) -> Result<Committed> {
+        let mut gate = self.gate(tx, repository, commit).await?;
+        gate.apply(changes).await?;
+        self.close(gate, commit).await
+    }
+
+    /// [`Registry::commit_in`] of changes that come page by page: still one generation, or an error.
+    ///
+    /// # Errors
+    /// As there, and what a page's source says.
+    pub async fn commit_pages_in(
+        &self,
+        tx: &mut Tx,
+        repository: &RepositoryRow,
+        pages: &mut dyn Pages,
+        commit: Commit<'_>,
+    ) -> Result<Committed> {
+        let mut gate = self.gate(tx, repository, commit).await?;
+        loop {
+            let page = pages.next(gate.tx).await?;
+            if page.is_empty() {
+                return self.close(gate, commit).await;
+            }
+            gate.apply(&page).await?;
+        }
+    }
+
+    /// Opens the gate. What goes through it counts when [`Registry::close`] has succeeded; on any error the caller
+    /// drops the transaction.
+    async fn gate<'a>(
+        &self,
+        tx: &'a mut Tx,
+        repository: &'a RepositoryRow,
+        commit: Commit<'_>,
+    ) -> Result<Gate<'a>> {
         let kind = kind_of(repository);
         if !commit.cause.allowed(kind) {
             return Err(refused(repository, kind, commit.cause));
@@ -99,29 +146,30 @@ impl Registry {
         let format = self.format(&repository.format)?.clone();
         let now = self.clock().now();
         let (generation, previous) = tx.registry().next_generation(repository.id).await?;
-        let mut gate = Gate {
+        Ok(Gate {
             tx,
             repository,
-            format: format.as_ref(),
+            format,
             generation,
             now,
-            packages: BTreeSet::new(),
             names_changed: false,
             files: 0,
-            effective: Vec::new(),
-        };
-        for change in changes {
-            gate.apply(change).await?;
-        }
-        let (packages, names_changed, files, effective) =
-            (gate.packages, gate.names_changed, gate.files, gate.effective);
-        if effective.is_empty() {
+            packages: BTreeSet::new(),
+            previous,
+            history: History::default(),
+        })
+    }
+
+    /// The generation, the audit entry and the indexes of what went through.
+    async fn close(&self, gate: Gate<'_>, commit: Commit<'_>) -> Result<Committed> {
+        let Gate {
+            tx, repository, generation, now, packages, names_changed, previous, files, history, ..
+        } = gate;
+        let Some((first, digest)) = history.finish(tx, repository.id, generation).await? else {
             tx.registry().previous_generation(repository.id).await?;
             return Ok(Committed { generation: None, root: previous, packages, files });
-        }
-        let text =
-            serde_json::to_string(&effective).map_err(|e| Error::internal("a generation's changes", e))?;
-        let root = Sha256::of(format!("{previous}\n{}\n", Sha256::of(text.as_bytes())).as_bytes());
+        };
+        let root = Sha256::of(format!("{previous}\n{digest}\n").as_bytes());
         let row = GenerationRow {
             n: generation,
             root,
@@ -129,7 +177,8 @@ impl Registry {
             actor: commit.actor.into(),
             at: now,
         };
-        tx.registry().insert_generation(repository.id, &row, &text).await?;
+        tx.registry().insert_generation(repository.id, &row, &first).await?;
+        drop(first);
         let detail = json!({
             "generation": generation, "root": root, "cause": row.cause,
             "packages": packages.iter().take(100).collect::<Vec<_>>(), "package_count": packages.len(), "files": files,
@@ -178,10 +227,40 @@ fn refused(repository: &RepositoryRow, kind: RepositoryKind, cause: Cause<'_>) -
     .hint("publish to a hosted repository of the same format; `cofferdam repo list` shows them")
 }
 
-impl<'a> Gate<'a> {
-    async fn apply(&mut self, change: &'a Change) -> Result<()> {
-        let (package, changed) = match change {
-            Change::Release(draft) => (&draft.package, self.release(draft).await?),
+impl Gate<'_> {
+    /// Takes changes in their order: releases that follow each other together, everything else alone.
+    async fn apply(&mut self, changes: &[Change]) -> Result<()> {
+        let mut rest = changes;
+        while let Some(first) = rest.first() {
+            let releases = rest.iter().take(BATCH).take_while(|c| matches!(c, Change::Release(_))).count();
+            let (now, after) = rest.split_at(releases.max(1));
+            if releases == 0 {
+                let (package, changed) = self.apply_one(first).await?;
+                self.note(first, package, changed)?;
+            } else {
+                self.apply_releases(now).await?;
+            }
+            rest = after;
+            self.history.flush(self.tx, self.repository.id, self.generation).await?;
+        }
+        Ok(())
+    }
+
+    /// Remembers a change that was one.
+    pub(crate) fn note(&mut self, change: &Change, package: &str, changed: bool) -> Result<()> {
+        if changed {
+            if !self.packages.contains(package) {
+                self.packages.insert(package.to_owned());
+            }
+            self.history.add(change)?;
+        }
+        Ok(())
+    }
+
+    async fn apply_one<'c>(&mut self, change: &'c Change) -> Result<(&'c str, bool)> {
+        Ok(match change {
+            // Releases go together: `apply_releases`.
+            Change::Release(draft) => (&draft.package, false),
             Change::Pointer { package, name, version } => {
                 (package, self.pointer(package, name, version.as_deref()).await?)
             }
@@ -203,91 +282,7 @@ impl<'a> Gate<'a> {
                 self.names_changed |= !self.tx.registry().has_release(id).await?;
                 (package, true)
             }
-        };
-        if changed {
-            self.packages.insert(package.clone());
-            self.effective.push(change);
-        }
-        Ok(())
-    }
-
-    async fn release(&mut self, draft: &Draft) -> Result<bool> {
-        self.check_names(draft)?;
-        let id = self.tx.registry().put_package(self.repository.id, &draft.package, &draft.display).await?;
-        let mut changed = false;
-        if self.tx.registry().release(id, &draft.version).await?.is_none() {
-            let state = if draft.yanked.is_some() { "yanked" } else { "admitted" };
-            let reason = draft.yanked.as_deref().unwrap_or_default();
-            let published = draft.published.unwrap_or(self.now);
-            self.names_changed |= !self.tx.registry().has_release(id).await?;
-            self.insert(id, &draft.package, &draft.version, state, reason, &draft.meta, published).await?;
-            changed = true;
-        }
-        for file in &draft.files {
-            changed |= self.file(id, &draft.version, file).await?;
-        }
-        for name in &draft.pointers {
-            changed |= self.pointer(&draft.package, name, Some(&draft.version)).await?;
-        }
-        Ok(changed)
-    }
-
-    /// A draft's names must be what the format itself makes of them: a format that forgot to
-    /// normalise must not get two keys for one package past the gate.
-    fn check_names(&self, draft: &Draft) -> Result<()> {
-        let key = self.format.package_key(&draft.display)?;
-        if key != draft.package {
-            return Err(Error::invalid(
-                "package-key",
-                format!("`{}` normalises to `{key}`, not to `{}`", draft.display, draft.package),
-            ));
-        }
-        if draft.version.is_empty()
-            || draft.version.len() > 200
-            || draft.version.chars().any(char::is_control)
-        {
-            return Err(Error::invalid(
-                "version",
-                format!("a version of {} is empty or unusable", draft.package),
-            ));
-        }
-        for file in &draft.files {
-            let clean = path_segments(&file.path)?.join("/");
-            if clean != file.path || file.path.len() > 1000 {
-                return Err(Error::invalid(
-                    "file-path",
-                    format!("`{}` is not a plain relative path", file.path),
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    async fn file(&mut self, id: PackageId, version: &str, file: &DraftFile) -> Result<bool> {
-        let repository = self.repository.id;
-        let mut rows = self.tx.registry();
-        if let Some(there) = rows.file(repository, &file.path).await? {
-            let same = there.digests.sha256 == file.digests.sha256
-                && there.package_id == id
-                && there.version == version;
-            return if same { Ok(false) } else { Err(immutable(&file.path)) };
-        }
-        if rows.path_had_other_bytes(repository, &file.path, &file.digests.sha256).await? {
-            return Err(immutable(&file.path));
-        }
-        rows.put_blob(&file.digests, self.now).await?;
-        let new = NewFile {
-            package_id: id,
-            version,
-            path: &file.path,
-            role: &file.role,
-            sha256: file.digests.sha256,
-            meta: &file.meta,
-            at: self.now,
-        };
-        rows.insert_file(repository, &new, self.generation).await?;
-        self.files += 1;
-        Ok(true)
+        })
     }
 
     async fn pointer(&mut self, package: &str, name: &str, version: Option<&str>) -> Result<bool> {
@@ -298,11 +293,14 @@ impl<'a> Gate<'a> {
         {
             return Err(absent(package, version));
         }
-        let now = rows.pointers(id).await?.into_iter().find(|(n, _)| n == name).map(|(_, v)| v);
-        if now.as_deref() == version {
+        let now = rows.pointers_of(&[id]).await?.into_iter().find(|p| p.name == name);
+        if now.as_ref().map(|p| p.version.as_str()) == version {
             return Ok(false);
         }
-        rows.set_pointer(self.repository.id, id, name, version, self.generation).await?;
+        let old: Vec<i64> = now.iter().map(|p| p.id).collect();
+        let new: Vec<_> = version.iter().map(|version| (id, name, *version)).collect();
+        rows.remove_pointers(&old, self.generation).await?;
+        rows.insert_pointers(self.repository.id, &new, self.generation).await?;
         Ok(true)
     }
 
@@ -340,9 +338,9 @@ impl<'a> Gate<'a> {
         published: Timestamp,
     ) -> Result<()> {
         let purl = PackageUrl::new(self.format.purl_type(), package, version);
-        let release =
-            NewRelease { package_id, version, state, yank_reason, meta, published, purl: purl.as_str() };
-        self.tx.registry().insert_release(self.repository.id, &release, self.generation).await
+        let purl = purl.to_string();
+        let release = NewRelease { package_id, version, state, yank_reason, meta, published, purl };
+        self.tx.registry().insert_releases(self.repository.id, &[release], self.generation).await
     }
 
     async fn existing(&mut self, package: &str) -> Result<PackageId> {
@@ -355,7 +353,7 @@ fn absent(package: &str, version: &str) -> Error {
     Error::not_found(format!("there is no {package} {version} here"))
 }
 
-fn immutable(path: &str) -> Error {
+pub(crate) fn immutable(path: &str) -> Error {
     Error::conflict(
         "immutable",
         format!("`{path}` exists with other bytes, and what was published never changes"),

@@ -8,6 +8,8 @@
 //! | module | what |
 //! |---|---|
 //! | `gate` | what may be committed, and the generation it makes |
+//! | `releases` | the gate's judgement of releases, many at a time |
+//! | `history` | the text of what a generation changed |
 //! | `view` | one generation as a format sees it; groups and the rule against dependency confusion |
 //! | `render` | index documents of what a commit touched |
 //! | `serve` | answers to clients, what sessions were given, recording mirrors |
@@ -18,6 +20,8 @@
 
 mod door;
 mod gate;
+mod history;
+mod releases;
 mod render;
 mod serve;
 mod session;
@@ -37,7 +41,7 @@ use cofferdam_types::{Clock, Error, RepositoryName, Result, Sha256};
 use tokio::sync::Mutex;
 
 pub use door::BlobDoor;
-pub use gate::{Cause, Commit, Committed};
+pub use gate::{Cause, Commit, Committed, Pages};
 pub use session::{Mode, Session};
 pub use view::{RepoView, kind_of};
 

@@ -4,7 +4,10 @@
 //! confusion lives: **a name that any hosted member has is served from hosted members only**. A
 //! mirror can never add a version to a name of ours, whatever its number.
 
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,7 +17,7 @@ use cofferdam_format_kit::{
     RepositoryView, View,
 };
 use cofferdam_store::{FileRow, PackageRow, ReleaseRow, RepositoryRow, Tx};
-use cofferdam_types::{Error, ErrorKind, Result, Sha256};
+use cofferdam_types::{Error, ErrorKind, PackageId, RepositoryId, Result, Sha256};
 use futures::TryStreamExt as _;
 use tokio::sync::Mutex;
 
@@ -44,6 +47,63 @@ pub struct RepoView<'t> {
     format: Arc<dyn Format>,
     blobs: Arc<dyn Blobs>,
     tx: Mutex<TxHandle<'t>>,
+    /// Packages that were read before, together.
+    shelf: Option<&'t Shelf>,
+}
+
+/// Rows of packages, read together in a few statements.
+#[derive(Debug, Default)]
+pub(crate) struct Shelf {
+    /// Every package that was looked for, also where it is not.
+    looked_for: HashSet<String>,
+    found: HashMap<(RepositoryId, String), Shelved>,
+}
+
+/// A package of one repository, whole.
+#[derive(Clone, Debug)]
+struct Shelved {
+    package: PackageRow,
+    releases: Vec<ReleaseRow>,
+    files: Vec<FileRow>,
+    pointers: Vec<PointerView>,
+}
+
+impl Shelf {
+    /// Reads what these repositories show of these packages. How much that may be is the caller's to bound.
+    pub(crate) async fn read(tx: &mut Tx, repositories: &[RepositoryId], keys: &[&str]) -> Result<Self> {
+        let mut found = HashMap::new();
+        for repository in repositories {
+            let mut rows = tx.registry();
+            let known = rows.packages_of(*repository, keys).await?;
+            let mut shown: HashMap<PackageId, Shelved> = known
+                .into_iter()
+                .filter(|(_, shown)| *shown)
+                .map(|(package, _)| (package.id, Shelved::empty(package)))
+                .collect();
+            let ids: Vec<PackageId> = shown.keys().copied().collect();
+            for (id, release) in rows.releases_of(&ids).await? {
+                shown.entry(id).and_modify(|at| at.releases.push(release));
+            }
+            for file in rows.files_of(&ids).await? {
+                shown.entry(file.package_id).and_modify(|at| at.files.push(file));
+            }
+            for pointer in rows.pointers_of(&ids).await? {
+                let view = PointerView { name: pointer.name, version: pointer.version };
+                shown.entry(pointer.package).and_modify(|at| at.pointers.push(view));
+            }
+            for mut at in shown.into_values() {
+                at.pointers.sort_by(|a, b| a.name.cmp(&b.name));
+                found.insert((*repository, at.package.key.clone()), at);
+            }
+        }
+        Ok(Self { looked_for: keys.iter().map(|key| (*key).to_owned()).collect(), found })
+    }
+}
+
+impl Shelved {
+    fn empty(package: PackageRow) -> Self {
+        Self { package, releases: Vec::new(), files: Vec::new(), pointers: Vec::new() }
+    }
 }
 
 /// The kind of a repository.
@@ -73,10 +133,7 @@ impl<'t> RepoView<'t> {
         public_url: &str,
     ) -> Result<RepoView<'t>> {
         let kind = kind_of(row);
-        let members = match kind {
-            RepositoryKind::Group => tx.get().registry().members(row.id).await?,
-            _ => vec![row.clone()],
-        };
+        let members = members_of(tx.get(), row).await?;
         let base = format!("{public_url}/r/{}", row.name);
         Ok(Self {
             info: RepositoryView { name: row.name.clone(), kind, base },
@@ -85,7 +142,14 @@ impl<'t> RepoView<'t> {
             format: Arc::clone(format),
             blobs: Arc::clone(blobs),
             tx: Mutex::new(tx),
+            shelf: None,
         })
+    }
+
+    /// The same view, which takes from the shelf what is on it.
+    pub(crate) fn over(mut self, shelf: &'t Shelf) -> Self {
+        self.shelf = Some(shelf);
+        self
     }
 
     /// The same view under the address of another repository: a mirror that records for a group hands
@@ -95,24 +159,53 @@ impl<'t> RepoView<'t> {
         self
     }
 
-    /// The members that may speak for a name: hosted ones if any of them has it, else mirrors.
-    async fn speakers(&self, key: &str) -> Result<Vec<(RepositoryRow, PackageRow, Vec<ReleaseRow>)>> {
+    /// The members that may speak for a name.
+    async fn speakers(&self, key: &str) -> Result<Vec<RepositoryId>> {
         let mut tx = self.tx.lock().await;
         let mut rows = tx.get().registry();
         let mut found = Vec::new();
         for member in &self.members {
-            if let Some(package) = rows.package(member.id, key).await? {
-                let releases = rows.releases(package.id).await?;
-                if !releases.is_empty() {
-                    found.push((member.clone(), package, releases));
-                }
+            if let Some(package) = rows.package(member.id, key).await?
+                && rows.has_release(package.id).await?
+            {
+                found.push((member, member.id));
             }
         }
-        let local = found.iter().any(|(member, ..)| kind_of(member) == RepositoryKind::Hosted);
-        if local {
-            found.retain(|(member, ..)| kind_of(member) == RepositoryKind::Hosted);
-        }
-        Ok(found)
+        Ok(may_speak(found))
+    }
+
+    /// What the members that may speak for a name show of it, in their order.
+    async fn shelved(&self, key: &str) -> Result<Vec<Shelved>> {
+        let found = match self.shelf.filter(|shelf| shelf.looked_for.contains(key)) {
+            Some(shelf) => {
+                let at = |m: &RepositoryRow| shelf.found.get(&(m.id, key.to_owned())).cloned();
+                self.members.iter().filter_map(|m| Some((m, at(m)?))).collect()
+            }
+            None => {
+                let ids: Vec<RepositoryId> = self.members.iter().map(|m| m.id).collect();
+                let mut tx = self.tx.lock().await;
+                let mut shelf = Shelf::read(tx.get(), &ids, &[key]).await?;
+                let mut at = |m: &RepositoryRow| shelf.found.remove(&(m.id, key.to_owned()));
+                self.members.iter().filter_map(|m| Some((m, at(m)?))).collect()
+            }
+        };
+        Ok(may_speak(found))
+    }
+}
+
+/// **The rule**: of those that have a name, the hosted ones if there are any, else the mirrors.
+fn may_speak<T>(mut found: Vec<(&RepositoryRow, T)>) -> Vec<T> {
+    if found.iter().any(|(member, _)| kind_of(member) == RepositoryKind::Hosted) {
+        found.retain(|(member, _)| kind_of(member) == RepositoryKind::Hosted);
+    }
+    found.into_iter().map(|(_, what)| what).collect()
+}
+
+/// The repositories that a repository shows, in order: itself when it is no group.
+pub(crate) async fn members_of(tx: &mut Tx, row: &RepositoryRow) -> Result<Vec<RepositoryRow>> {
+    match kind_of(row) {
+        RepositoryKind::Group => tx.registry().members(row.id).await,
+        _ => Ok(vec![row.clone()]),
     }
 }
 
@@ -137,8 +230,7 @@ impl View for RepoView<'_> {
         for member in &self.members {
             let found = self.tx.lock().await.get().registry().file(member.id, path).await?;
             let Some(file) = found else { continue };
-            let speaks = self.members.len() == 1
-                || self.speakers(&file.package).await?.iter().any(|(m, ..)| m.id == member.id);
+            let speaks = self.members.len() == 1 || self.speakers(&file.package).await?.contains(&member.id);
             if speaks {
                 return Ok(Some(file_ref(file)));
             }
@@ -148,12 +240,8 @@ impl View for RepoView<'_> {
 
     async fn package(&self, key: &str) -> Result<Option<PackageView>> {
         let mut merged: Option<PackageView> = None;
-        for (_, package, releases) in self.speakers(key).await? {
-            let mut tx = self.tx.lock().await;
-            let mut rows = tx.get().registry();
-            let files = rows.files(package.id).await?;
-            let pointers = rows.pointers(package.id).await?;
-            let one = package_view(package, releases, files, pointers);
+        for shelved in self.shelved(key).await? {
+            let one = package_view(shelved);
             match &mut merged {
                 None => merged = Some(one),
                 Some(all) => merge(all, one),
@@ -203,12 +291,8 @@ impl View for RepoView<'_> {
     }
 }
 
-fn package_view(
-    package: PackageRow,
-    releases: Vec<ReleaseRow>,
-    files: Vec<FileRow>,
-    pointers: Vec<(String, String)>,
-) -> PackageView {
+fn package_view(shelved: Shelved) -> PackageView {
+    let Shelved { package, releases, files, pointers } = shelved;
     let mut releases: Vec<ReleaseView> = releases
         .into_iter()
         .map(|r| ReleaseView {
@@ -220,24 +304,20 @@ fn package_view(
             files: Vec::new(),
         })
         .collect();
-    let index: std::collections::HashMap<String, usize> =
+    let index: HashMap<String, usize> =
         releases.iter().enumerate().map(|(i, r)| (r.version.clone(), i)).collect();
     for file in files {
         if let Some(at) = index.get(&file.version) {
             releases[*at].files.push(file_ref(file));
         }
     }
-    let pointers = pointers.into_iter().map(|(name, version)| PointerView { name, version }).collect();
     PackageView { key: package.key, display: package.display, releases, pointers }
 }
 
 /// Adds what a later member has and the earlier ones have not.
 fn merge(all: &mut PackageView, more: PackageView) {
-    for release in more.releases {
-        if !all.releases.iter().any(|r| r.version == release.version) {
-            all.releases.push(release);
-        }
-    }
+    let known: HashSet<String> = all.releases.iter().map(|r| r.version.clone()).collect();
+    all.releases.extend(more.releases.into_iter().filter(|r| !known.contains(&r.version)));
     for pointer in more.pointers {
         if !all.pointers.iter().any(|p| p.name == pointer.name) {
             all.pointers.push(pointer);

@@ -1,6 +1,6 @@
 //! Rows of recordings, transfers and trusted keys. What they mean is in the `crossing` crate.
 
-use cofferdam_types::{RecordingId, Result, Sha256, Timestamp, TransferId};
+use cofferdam_types::{Error, RecordingId, Result, Sha256, Timestamp, TransferId};
 
 use crate::{
     Row, Tx,
@@ -31,6 +31,12 @@ statements! {
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
     ITEMS = "SELECT n, kind, repository, format, package, version, purl, size, value, verdict FROM transfer_item
         WHERE transfer_id = $1 AND n >= $2 ORDER BY n LIMIT $3";
+    ITEMS_OF = "SELECT n, kind, repository, format, package, version, purl, size, value, verdict FROM transfer_item
+        WHERE transfer_id = $1 AND kind = $2 AND n >= $3 ORDER BY n LIMIT $4";
+    REPOSITORIES_OF = "SELECT DISTINCT repository, format FROM transfer_item
+        WHERE transfer_id = $1 AND kind = 'release' AND verdict = 'ok' ORDER BY repository, format";
+    RELEASES_OF = "SELECT n, kind, repository, format, package, version, purl, size, value, verdict FROM transfer_item
+        WHERE transfer_id = $1 AND kind = 'release' AND verdict = 'ok' AND repository = $2 AND n >= $3 ORDER BY n LIMIT $4";
     INSERT_BLOB = "INSERT INTO transfer_blob (transfer_id, sha256, size) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
     TRUST = "INSERT INTO trusted_key (site, key, added, actor) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
     TRUSTED = "SELECT site, key FROM trusted_key ORDER BY site, key";
@@ -124,10 +130,36 @@ pub struct TransferItemRow {
     pub purl: String,
     /// Bytes of its files.
     pub size: u64,
-    /// The claim, as JSON.
-    pub value: serde_json::Value,
+    /// The claim.
+    pub value: Json,
     /// `ok`, or why it was refused.
     pub verdict: String,
+}
+
+/// JSON as it is stored: its text, which is a small part of what a parsed value takes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Json(String);
+
+impl Json {
+    /// The text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// The text as a value.
+    ///
+    /// # Errors
+    /// `Internal` when it is not the JSON expected.
+    pub fn read<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_str(&self.0).map_err(|e| Error::internal("a transfer's item", e))
+    }
+}
+
+impl From<serde_json::Value> for Json {
+    fn from(value: serde_json::Value) -> Self {
+        Self(value.to_string())
+    }
 }
 
 /// Rows of the crossing.
@@ -243,22 +275,28 @@ impl CrossingRows<'_> {
         Ok(self.0.execute(SET_STATE, args![id, to, published, from]).await? > 0)
     }
 
-    /// Adds one thing of a transfer.
-    pub async fn insert_item(&mut self, id: TransferId, i: &TransferItemRow) -> Result<()> {
-        let values = args![
-            id,
-            i.n,
-            &i.kind,
-            &i.repository,
-            &i.format,
-            &i.package,
-            &i.version,
-            &i.purl,
-            i.size,
-            &i.value,
-            &i.verdict
-        ];
-        self.0.execute(INSERT_ITEM, values).await.map(drop)
+    /// Adds things of a transfer.
+    pub async fn insert_items(&mut self, id: TransferId, items: &[TransferItemRow]) -> Result<()> {
+        let row = |i: &TransferItemRow| {
+            args![
+                id,
+                i.n,
+                &i.kind,
+                &i.repository,
+                &i.format,
+                &i.package,
+                &i.version,
+                &i.purl,
+                i.size,
+                i.value.text(),
+                &i.verdict
+            ]
+        };
+        // Page by page: the rows are copied, and there may be very many.
+        for page in items.chunks(1000) {
+            self.0.execute_many(INSERT_ITEM, page.iter().map(row).collect()).await?;
+        }
+        Ok(())
     }
 
     /// A page of a transfer's things.
@@ -266,9 +304,42 @@ impl CrossingRows<'_> {
         self.0.all(ITEMS, args![id, from, limit]).await?.iter().map(item).collect()
     }
 
-    /// Notes a carried blob.
-    pub async fn insert_blob(&mut self, id: TransferId, sha256: &Sha256, size: u64) -> Result<()> {
-        self.0.execute(INSERT_BLOB, args![id, sha256, size]).await.map(drop)
+    /// A page of a transfer's things of one kind, from a position on.
+    pub async fn items_of(
+        &mut self,
+        id: TransferId,
+        kind: &str,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<TransferItemRow>> {
+        self.0.all(ITEMS_OF, args![id, kind, from, limit]).await?.iter().map(item).collect()
+    }
+
+    /// The repositories of a transfer's releases that passed inspection: name and format, by name.
+    pub async fn repositories_of(&mut self, id: TransferId) -> Result<Vec<(String, String)>> {
+        let rows = self.0.all(REPOSITORIES_OF, args![id]).await?;
+        rows.iter().map(|row| Ok((row.text("repository")?, row.text("format")?))).collect()
+    }
+
+    /// A page of a transfer's releases of one repository that passed inspection, from a position on.
+    pub async fn releases_of(
+        &mut self,
+        id: TransferId,
+        repository: &str,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<TransferItemRow>> {
+        self.0.all(RELEASES_OF, args![id, repository, from, limit]).await?.iter().map(item).collect()
+    }
+
+    /// Notes carried blobs: digest and size each.
+    pub async fn insert_blobs(
+        &mut self,
+        id: TransferId,
+        blobs: impl IntoIterator<Item = (Sha256, u64)>,
+    ) -> Result<()> {
+        let rows = blobs.into_iter().map(|(sha256, size)| args![id, sha256, size]).collect();
+        self.0.execute_many(INSERT_BLOB, rows).await.map(drop)
     }
 
     /// Believes a site's key.
@@ -337,7 +408,7 @@ fn item(row: &Row) -> Result<TransferItemRow> {
         version: row.text("version")?,
         purl: row.text("purl")?,
         size: row.size("size")?,
-        value: row.json("value")?,
+        value: Json(row.text("value")?),
         verdict: row.text("verdict")?,
     })
 }

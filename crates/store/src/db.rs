@@ -47,7 +47,10 @@ impl Db {
         let opened = |e| Error::internal(format!("opening the database {}", path.display()), e);
         let pool =
             |n: u32| SqlitePoolOptions::new().max_connections(n).acquire_timeout(WAIT).idle_timeout(None);
-        let writer = pool(1).connect_with(options.clone()).await.map_err(opened)?;
+        // A publication of very many items touches more pages than a reader; without room they are written again and
+        // again.
+        let roomy = options.clone().pragma("cache_size", "-32768");
+        let writer = pool(1).connect_with(roomy).await.map_err(opened)?;
         let db = Self(Inner::Sqlite { writer: writer.clone(), readers: writer });
         migrate::run(&db).await?;
         let Self(Inner::Sqlite { writer, .. }) = db else { unreachable!("made above") };

@@ -14,11 +14,13 @@
 
 mod access;
 mod audit;
+mod bulk;
 mod carry;
 mod crossing;
 mod db;
 pub mod dialect;
 mod forge;
+mod many;
 mod migrate;
 mod paperwork;
 mod registry;
@@ -31,17 +33,18 @@ mod tx;
 
 pub use access::{AccessRows, ApprovalRow, PersonRow, TokenOwner, TokenRow, VoteRow};
 pub use audit::{AuditEntryRow, AuditRows};
+pub use bulk::{PathHistory, PointerAt, TakenPath};
 pub use carry::{CarryRows, ReceiptRow};
-pub use crossing::{CrossingRows, RecordingRow, TransferItemRow, TransferRow};
+pub use crossing::{CrossingRows, Json, RecordingRow, TransferItemRow, TransferRow};
 pub use db::Db;
 pub use forge::{
     ArtifactRow, ForgeRows, JobRow, JobStep, NewJob, NewPipeline, PipelineRow, ProjectRow, RunnerRow,
     StatementRow,
 };
-pub use paperwork::{MediumRow, NewWant, WantRow, Wanted};
+pub use paperwork::{MediumRow, NewWant, WantRow};
 pub use registry::{
-    BlobRow, DocumentRow, FileRow, GenerationRow, NewDocument, NewFile, NewRelease, PackageRow, PointerRow,
-    RegistryRows, ReleaseRow, RepositoryRow,
+    BlobRow, DocumentRow, FileRow, GenerationRow, NewDocument, NewFile, NewRelease, PackageRow, RegistryRows,
+    ReleaseRow, RepositoryRow,
 };
 pub use row::{Row, Value};
 pub use served::{ServedRow, ServedRows};
@@ -55,6 +58,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
     [
         access::STATEMENTS,
         audit::STATEMENTS,
+        bulk::STATEMENTS,
         carry::STATEMENTS,
         crossing::STATEMENTS,
         forge::STATEMENTS,

@@ -23,10 +23,9 @@ statements! {
     OPEN_WANTS = "SELECT id, site, format, package, version, asked, note, actor, state, first_at, last_at, transfer_id FROM want
         WHERE site = $1 AND state IN ('open', 'sent') ORDER BY id LIMIT $2";
     SET_WANT = "UPDATE want SET state = $2 WHERE id = $1";
-    FILL_WANTS = "UPDATE want SET state = 'filled', transfer_id = $5 WHERE site = $1 AND format = $2 AND package = $3
-        AND state <> 'filled' AND (version = '' OR version = $4)";
-    PACK_WANTS = "UPDATE want SET state = 'packed', transfer_id = $5 WHERE site = $1 AND format = $2 AND package = $3
-        AND state <> 'filled' AND (version = '' OR version = $4)";
+    UNFILLED_WANTS = "SELECT id, site, format, package, version, asked, note, actor, state, first_at, last_at, transfer_id FROM want
+        WHERE site = $1 AND state <> 'filled' AND id > $2 ORDER BY id LIMIT $3";
+    MOVE_WANTS = "UPDATE want SET state = $1, transfer_id = $2 WHERE id IN ($3)";
     ARRIVED_WANTS = "UPDATE want SET state = 'filled' WHERE site = $1 AND transfer_id = $2 AND state = 'packed'";
     REOPEN_WANTS = "UPDATE want SET state = 'open', transfer_id = 0 WHERE site = $1 AND transfer_id = $2 AND state = 'packed'";
 
@@ -84,17 +83,6 @@ pub struct NewWant<'a> {
     pub note: &'a str,
     /// Who asks.
     pub actor: &'a str,
-}
-
-/// A release that answers wants: package format, package and version.
-#[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
-    /// Package format.
-    pub format: &'a str,
-    /// Package.
-    pub package: &'a str,
-    /// Version.
-    pub version: &'a str,
 }
 
 /// A medium.
@@ -161,16 +149,15 @@ impl CarryRows<'_> {
         self.0.execute(SET_WANT, args![id, state]).await.map(drop)
     }
 
-    /// A release is at `site` now, by `transfer`: what it wanted, it has.
-    pub async fn fill_wants(&mut self, site: &str, release: Wanted<'_>, transfer: TransferId) -> Result<u64> {
-        let values = args![site, release.format, release.package, release.version, transfer.0];
-        self.0.execute(FILL_WANTS, values).await
+    /// A page of what a site wants and has not got, sent or packed or not, after an id.
+    pub async fn unfilled_wants(&mut self, site: &str, after: i64, limit: usize) -> Result<Vec<WantRow>> {
+        self.0.all(UNFILLED_WANTS, args![site, after, limit]).await?.iter().map(want).collect()
     }
 
-    /// A release was packed for `site` into `transfer`: what it wanted is on its way.
-    pub async fn pack_wants(&mut self, site: &str, release: Wanted<'_>, transfer: TransferId) -> Result<u64> {
-        let values = args![site, release.format, release.package, release.version, transfer.0];
-        self.0.execute(PACK_WANTS, values).await
+    /// What was wanted is `packed` into a transfer, or `filled` by it; how many wants that are.
+    pub async fn move_wants(&mut self, wants: &[i64], state: &str, transfer: TransferId) -> Result<u64> {
+        let wants = wants.iter().map(|id| (*id).into()).collect();
+        self.0.execute_in(MOVE_WANTS, &[state.into(), transfer.0.into()], wants).await
     }
 
     /// The site has what was packed for it into `transfer`.

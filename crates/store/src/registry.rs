@@ -9,8 +9,6 @@ use crate::{
 };
 
 statements! {
-    PUT_BLOB = "INSERT INTO blob (sha256, size, sha512, sha1, md5, blake2b_256, created)
-        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (sha256) DO NOTHING";
     BLOB = "SELECT sha256, size, sha512, sha1, md5, blake2b_256 FROM blob WHERE sha256 = $1";
 
     INSERT_REPOSITORY = "INSERT INTO repository (id, name, format, kind, generation, root, created)
@@ -32,7 +30,6 @@ statements! {
         VALUES ($1, $2, $3, $4, $5, $6, $7)";
     GENERATIONS = "SELECT n, root, cause, actor, at FROM generation WHERE repository_id = $1 AND n < $2 ORDER BY n DESC LIMIT $3";
 
-    PUT_PACKAGE = "INSERT INTO package (id, repository_id, key, display) VALUES ($1, $2, $3, $4) ON CONFLICT (repository_id, key) DO NOTHING";
     PACKAGE = "SELECT id, key, display FROM package WHERE repository_id = $1 AND key = $2";
     PACKAGES = "SELECT p.id, p.key, p.display FROM package p WHERE p.repository_id = $1 AND p.key > $2
         AND EXISTS (SELECT 1 FROM release r WHERE r.package_id = p.id AND r.removed IS NULL) ORDER BY p.key LIMIT $3";
@@ -46,37 +43,20 @@ statements! {
         (SELECT CAST(COALESCE(SUM(b.size), 0) AS BIGINT) FROM file f JOIN blob b ON b.sha256 = f.sha256
             WHERE f.repository_id = $1 AND f.removed IS NULL) AS bytes";
 
-    INSERT_RELEASE = "INSERT INTO release (id, package_id, repository_id, version, state, yank_reason, meta, published, purl, added)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
-    RELEASES = "SELECT version, state, yank_reason, meta, published, purl FROM release WHERE package_id = $1 AND removed IS NULL";
     HAS_RELEASE = "SELECT 1 AS yes FROM release WHERE package_id = $1 AND removed IS NULL LIMIT 1";
     RELEASE = "SELECT version, state, yank_reason, meta, published, purl FROM release WHERE package_id = $1 AND version = $2 AND removed IS NULL";
     REMOVE_RELEASE = "UPDATE release SET removed = $3 WHERE package_id = $1 AND version = $2 AND removed IS NULL";
-    RELEASE_EVER = "SELECT COUNT(*) AS n FROM release WHERE package_id = $1 AND version = $2";
 
-    INSERT_FILE = "INSERT INTO file (id, package_id, repository_id, version, path, role, sha256, meta, at, added)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
-    FILES = "SELECT f.version, f.path, f.role, f.meta, f.at, b.sha256, b.size, b.sha512, b.sha1, b.md5, b.blake2b_256, p.key, p.id AS package_id
-        FROM file f JOIN blob b ON b.sha256 = f.sha256 JOIN package p ON p.id = f.package_id
-        WHERE f.package_id = $1 AND f.removed IS NULL ORDER BY f.path";
     FILE = "SELECT f.version, f.path, f.role, f.meta, f.at, b.sha256, b.size, b.sha512, b.sha1, b.md5, b.blake2b_256, p.key, p.id AS package_id
         FROM file f JOIN blob b ON b.sha256 = f.sha256 JOIN package p ON p.id = f.package_id
         WHERE f.repository_id = $1 AND f.path = $2 AND f.removed IS NULL";
-    FILE_EVER = "SELECT sha256 FROM file WHERE repository_id = $1 AND path = $2 AND sha256 <> $3 LIMIT 1";
     REMOVE_FILES = "UPDATE file SET removed = $3 WHERE package_id = $1 AND version = $2 AND removed IS NULL";
     BLOB_REFERENCED = "SELECT 1 AS yes FROM file WHERE sha256 = $1 UNION ALL SELECT 1 FROM artifact WHERE sha256 = $1 LIMIT 1";
 
-    INSERT_POINTER = "INSERT INTO pointer (id, package_id, repository_id, name, version, added) VALUES ($1, $2, $3, $4, $5, $6)";
-    POINTERS = "SELECT name, version FROM pointer WHERE package_id = $1 AND removed IS NULL ORDER BY name";
-    REMOVE_POINTER = "UPDATE pointer SET removed = $3 WHERE package_id = $1 AND name = $2 AND removed IS NULL";
     REMOVE_POINTERS_TO = "UPDATE pointer SET removed = $3 WHERE package_id = $1 AND version = $2 AND removed IS NULL";
 
-    PUT_DOCUMENT = "INSERT INTO document (repository_id, path, package, media_type, sha256, size, generation, body)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-        ON CONFLICT (repository_id, path) DO UPDATE SET package = $3, media_type = $4, sha256 = $5, size = $6, generation = $7, body = $8";
     DOCUMENT = "SELECT path, media_type, sha256, size FROM document WHERE repository_id = $1 AND path = $2";
     DOCUMENT_BODY = "SELECT body FROM document WHERE repository_id = $1 AND path = $2 AND sha256 = $3";
-    DELETE_DOCUMENTS = "DELETE FROM document WHERE repository_id = $1 AND package = $2";
 }
 
 /// A stored blob's digests.
@@ -163,9 +143,6 @@ pub struct FileRow {
     pub digests: Digests,
 }
 
-/// A pointer: name and version.
-pub type PointerRow = (String, String);
-
 /// A rendered document without its body.
 #[derive(Clone, Debug)]
 pub struct DocumentRow {
@@ -195,7 +172,7 @@ pub struct NewRelease<'a> {
     /// When it was published.
     pub published: Timestamp,
     /// Its package URL.
-    pub purl: &'a str,
+    pub purl: String,
 }
 
 /// A file to be inserted.
@@ -219,13 +196,13 @@ pub struct NewFile<'a> {
 
 /// A document to be stored.
 #[derive(Clone, Debug)]
-pub struct NewDocument<'a> {
+pub struct NewDocument {
     /// Its path.
-    pub path: &'a str,
+    pub path: String,
     /// The package that it belongs to; empty for the repository's own.
-    pub package: &'a str,
+    pub package: String,
     /// Its media type.
-    pub media_type: &'a str,
+    pub media_type: String,
     /// The digest of its text.
     pub sha256: Sha256,
     /// The size of its text.
@@ -238,15 +215,6 @@ pub struct NewDocument<'a> {
 pub struct RegistryRows<'t>(pub(crate) &'t mut Tx);
 
 impl RegistryRows<'_> {
-    /// Remembers a stored blob's digests; a known blob is left as it is.
-    ///
-    /// # Errors
-    /// `Internal` when the database fails; so for every method here.
-    pub async fn put_blob(&mut self, d: &Digests, now: Timestamp) -> Result<()> {
-        let values = args![d.sha256, d.size, &d.sha512, &d.sha1, &d.md5, &d.blake2b_256, now];
-        self.0.execute(PUT_BLOB, values).await.map(drop)
-    }
-
     /// A blob's digests.
     pub async fn blob(&mut self, sha256: &Sha256) -> Result<Option<BlobRow>> {
         self.0.optional(BLOB, args![sha256]).await?.map(|row| digests(&row)).transpose()
@@ -353,22 +321,6 @@ impl RegistryRows<'_> {
             .collect()
     }
 
-    /// The package of a key, created when it is new.
-    pub async fn put_package(
-        &mut self,
-        repository: RepositoryId,
-        key: &str,
-        display: &str,
-    ) -> Result<PackageId> {
-        if let Some(found) = self.package(repository, key).await? {
-            return Ok(found.id);
-        }
-        let id = self.0.next_id("package").await?;
-        self.0.execute(PUT_PACKAGE, args![id, repository, key, display]).await?;
-        let found = self.package(repository, key).await?;
-        Ok(found.map_or(PackageId(id), |p| p.id))
-    }
-
     /// A package by key.
     pub async fn package(&mut self, repository: RepositoryId, key: &str) -> Result<Option<PackageRow>> {
         self.0.optional(PACKAGE, args![repository, key]).await?.map(|row| package(&row)).transpose()
@@ -408,34 +360,6 @@ impl RegistryRows<'_> {
         Ok([row.size("packages")?, row.size("releases")?, row.size("files")?, row.size("bytes")?])
     }
 
-    /// Adds a release row in a generation.
-    pub async fn insert_release(
-        &mut self,
-        repository: RepositoryId,
-        r: &NewRelease<'_>,
-        generation: u64,
-    ) -> Result<()> {
-        let id = self.0.next_id("release").await?;
-        let values = args![
-            id,
-            r.package_id,
-            repository,
-            r.version,
-            r.state,
-            r.yank_reason,
-            r.meta,
-            r.published,
-            r.purl,
-            generation
-        ];
-        self.0.execute(INSERT_RELEASE, values).await.map(drop)
-    }
-
-    /// A package's releases, in no order.
-    pub async fn releases(&mut self, package: PackageId) -> Result<Vec<ReleaseRow>> {
-        self.0.all(RELEASES, args![package]).await?.iter().map(release).collect()
-    }
-
     /// Whether a package shows any release.
     pub async fn has_release(&mut self, package: PackageId) -> Result<bool> {
         Ok(self.0.optional(HAS_RELEASE, args![package]).await?.is_some())
@@ -444,11 +368,6 @@ impl RegistryRows<'_> {
     /// One release.
     pub async fn release(&mut self, package: PackageId, version: &str) -> Result<Option<ReleaseRow>> {
         self.0.optional(RELEASE, args![package, version]).await?.map(|row| release(&row)).transpose()
-    }
-
-    /// Whether there was ever a release of this version, removed or not.
-    pub async fn release_ever(&mut self, package: PackageId, version: &str) -> Result<bool> {
-        Ok(self.0.one(RELEASE_EVER, args![package, version]).await?.int("n")? > 0)
     }
 
     /// Ends a release row (and with `files`, its files and pointers) in a generation; `false` when
@@ -468,84 +387,9 @@ impl RegistryRows<'_> {
         Ok(found)
     }
 
-    /// Adds a file in a generation.
-    ///
-    /// # Errors
-    /// `Conflict` when the path is taken.
-    pub async fn insert_file(
-        &mut self,
-        repository: RepositoryId,
-        f: &NewFile<'_>,
-        generation: u64,
-    ) -> Result<()> {
-        let id = self.0.next_id("file").await?;
-        let values = args![
-            id,
-            f.package_id,
-            repository,
-            f.version,
-            f.path,
-            f.role,
-            f.sha256,
-            f.meta,
-            f.at,
-            generation
-        ];
-        self.0.execute(INSERT_FILE, values).await.map(drop)
-    }
-
-    /// A package's files by path.
-    pub async fn files(&mut self, package: PackageId) -> Result<Vec<FileRow>> {
-        self.0.all(FILES, args![package]).await?.iter().map(file).collect()
-    }
-
     /// A file by path.
     pub async fn file(&mut self, repository: RepositoryId, path: &str) -> Result<Option<FileRow>> {
         self.0.optional(FILE, args![repository, path]).await?.map(|row| file(&row)).transpose()
-    }
-
-    /// Whether the path ever had other bytes than these, in any generation.
-    pub async fn path_had_other_bytes(
-        &mut self,
-        repository: RepositoryId,
-        path: &str,
-        sha256: &Sha256,
-    ) -> Result<bool> {
-        Ok(self.0.optional(FILE_EVER, args![repository, path, sha256]).await?.is_some())
-    }
-
-    /// A package's pointers by name.
-    pub async fn pointers(&mut self, package: PackageId) -> Result<Vec<PointerRow>> {
-        let rows = self.0.all(POINTERS, args![package]).await?;
-        rows.iter().map(|row| Ok((row.text("name")?, row.text("version")?))).collect()
-    }
-
-    /// Moves a pointer (or removes it) in a generation; the old row stays as history.
-    pub async fn set_pointer(
-        &mut self,
-        repository: RepositoryId,
-        package: PackageId,
-        name: &str,
-        version: Option<&str>,
-        generation: u64,
-    ) -> Result<()> {
-        self.0.execute(REMOVE_POINTER, args![package, name, generation]).await?;
-        if let Some(version) = version {
-            let id = self.0.next_id("pointer").await?;
-            self.0.execute(INSERT_POINTER, args![id, package, repository, name, version, generation]).await?;
-        }
-        Ok(())
-    }
-
-    /// Stores a rendered document in place of the one before.
-    pub async fn put_document(
-        &mut self,
-        repository: RepositoryId,
-        d: NewDocument<'_>,
-        generation: u64,
-    ) -> Result<()> {
-        let values = args![repository, d.path, d.package, d.media_type, d.sha256, d.size, generation, d.gzip];
-        self.0.execute(PUT_DOCUMENT, values).await.map(drop)
     }
 
     /// A document's facts.
@@ -572,14 +416,9 @@ impl RegistryRows<'_> {
         let row = self.0.optional(DOCUMENT_BODY, args![repository, path, sha256]).await?;
         row.map(|row| row.bytes("body")).transpose()
     }
-
-    /// Removes the documents of a package (empty: the repository's own) before they are rendered again.
-    pub async fn delete_documents(&mut self, repository: RepositoryId, package: &str) -> Result<()> {
-        self.0.execute(DELETE_DOCUMENTS, args![repository, package]).await.map(drop)
-    }
 }
 
-fn digests(row: &Row) -> Result<Digests> {
+pub(crate) fn digests(row: &Row) -> Result<Digests> {
     Ok(Digests {
         sha256: row.sha256("sha256")?,
         size: row.size("size")?,
@@ -601,11 +440,11 @@ fn repository(row: &Row) -> Result<RepositoryRow> {
     })
 }
 
-fn package(row: &Row) -> Result<PackageRow> {
+pub(crate) fn package(row: &Row) -> Result<PackageRow> {
     Ok(PackageRow { id: PackageId(row.int("id")?), key: row.text("key")?, display: row.text("display")? })
 }
 
-fn release(row: &Row) -> Result<ReleaseRow> {
+pub(crate) fn release(row: &Row) -> Result<ReleaseRow> {
     Ok(ReleaseRow {
         version: row.text("version")?,
         state: row.text("state")?,
@@ -616,7 +455,7 @@ fn release(row: &Row) -> Result<ReleaseRow> {
     })
 }
 
-fn file(row: &Row) -> Result<FileRow> {
+pub(crate) fn file(row: &Row) -> Result<FileRow> {
     Ok(FileRow {
         package_id: PackageId(row.int("package_id")?),
         package: row.text("key")?,

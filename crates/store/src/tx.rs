@@ -165,6 +165,23 @@ impl Tx {
         })
     }
 
+    /// [`Tx::execute`] of a text that `many` made.
+    pub(crate) async fn execute_text(&mut self, sql: String, args: Vec<Value>) -> Result<u64> {
+        on_either!(self, AssertSqlSafe(sql.clone()), args, |connection, query| {
+            let done = connection.execute(query).await.map_err(|e| failed(&sql, e))?;
+            Ok(done.rows_affected())
+        })
+    }
+
+    /// [`Tx::all`] of a text that `many` made.
+    pub(crate) async fn all_text(&mut self, sql: String, args: Vec<Value>) -> Result<Vec<Row>> {
+        on_either!(self, AssertSqlSafe(sql.clone()), args, |connection, query| {
+            let rows = connection.fetch_all(query).await.map_err(|e| failed(&sql, e))?;
+            let mut names = None;
+            rows.iter().map(|row| row.decode(&mut names)).collect()
+        })
+    }
+
     /// One row or none.
     pub(crate) async fn optional(&mut self, sql: &'static str, args: Vec<Value>) -> Result<Option<Row>> {
         Ok(self.all(sql, args).await?.into_iter().next())
@@ -239,8 +256,8 @@ fn sqlite_row(row: &sqlx::sqlite::SqliteRow, names: &mut Names) -> Result<Row> {
     for index in 0..names.len() {
         let undecodable = |e| Error::internal(format!("decoding column {}", names[index]), e);
         let raw = row.try_get_raw(index).map_err(undecodable)?;
-        let (null, kind) = (raw.is_null(), raw.type_info().name().to_owned());
-        cells.push(match (null, kind.as_str()) {
+        let kind = raw.type_info();
+        cells.push(match (raw.is_null(), kind.name()) {
             (true, _) => Cell::Null,
             (_, "TEXT") => Cell::Text(row.try_get_unchecked(index).map_err(undecodable)?),
             (_, "BLOB") => Cell::Bytes(row.try_get_unchecked(index).map_err(undecodable)?),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cofferdam_store::{Db, MediumRow, NewDocument, NewFile, NewRelease, NewTask, NewWant, Wanted};
+use cofferdam_store::{Db, MediumRow, NewDocument, NewFile, NewRelease, NewTask, NewWant};
 use cofferdam_testkit::TestClock;
 use cofferdam_types::{Clock as _, Digests, ErrorKind, Sha256, Timestamp, TransferId};
 
@@ -36,6 +36,7 @@ on_both! {
     two_writers_get_two_generations
     a_reader_sees_one_state
     a_want_moves_with_its_transfer_and_a_medium_is_found_by_it
+    a_thousand_rows_are_written_and_found_as_one_is
 }
 
 async fn every_statement_is_understood(db: Db) {
@@ -115,10 +116,9 @@ async fn what_a_repository_shows_is_what_its_rows_say(db: Db) {
     let mut tx = db.write().await.unwrap();
     let mut rows = tx.registry();
     let id = rows.create("pypi", "pypi", "mirror", Sha256::of(b""), now).await.unwrap();
-    let package_id = rows.put_package(id, "flask", "Flask").await.unwrap();
-    assert_eq!(rows.put_package(id, "flask", "FLASK").await.unwrap(), package_id);
-    rows.put_blob(&digests("wheel"), now).await.unwrap();
-    rows.put_blob(&digests("wheel"), now).await.unwrap();
+    let package_id = rows.insert_packages(id, &[("flask", "Flask")]).await.unwrap()[0];
+    rows.put_blobs([&digests("wheel"), &digests("wheel")], now).await.unwrap();
+    rows.put_blobs([&digests("wheel")], now).await.unwrap();
     let meta = serde_json::json!({"requires": ">=3"});
     let (generation, root) = rows.next_generation(id).await.unwrap();
     assert_eq!((generation, root), (1, Sha256::of(b"")));
@@ -129,9 +129,9 @@ async fn what_a_repository_shows_is_what_its_rows_say(db: Db) {
         yank_reason: "",
         meta: &meta,
         published: now,
-        purl: "pkg:pypi/flask@3.0",
+        purl: "pkg:pypi/flask@3.0".into(),
     };
-    rows.insert_release(id, &release, generation).await.unwrap();
+    rows.insert_releases(id, &[release], generation).await.unwrap();
     let file = NewFile {
         package_id,
         version: "3.0",
@@ -141,18 +141,20 @@ async fn what_a_repository_shows_is_what_its_rows_say(db: Db) {
         meta: &meta,
         at: now,
     };
-    rows.insert_file(id, &file, generation).await.unwrap();
-    rows.set_pointer(id, package_id, "latest", Some("2.0"), generation).await.unwrap();
-    rows.set_pointer(id, package_id, "latest", Some("3.0"), generation).await.unwrap();
+    rows.insert_files(id, &[file], generation).await.unwrap();
+    rows.insert_pointers(id, &[(package_id, "latest", "2.0")], generation).await.unwrap();
+    let old = rows.pointers_of(&[package_id]).await.unwrap()[0].id;
+    rows.remove_pointers(&[old], generation).await.unwrap();
+    rows.insert_pointers(id, &[(package_id, "latest", "3.0")], generation).await.unwrap();
     let document = NewDocument {
-        path: "simple/flask/index.json",
-        package: "flask",
-        media_type: "application/json",
+        path: "simple/flask/index.json".into(),
+        package: "flask".into(),
+        media_type: "application/json".into(),
         sha256: Sha256::of(b"{}"),
         size: 2,
         gzip: vec![31, 139, 0],
     };
-    rows.put_document(id, document, generation).await.unwrap();
+    rows.put_documents(id, &["flask"], vec![document.clone(), document], generation).await.unwrap();
     assert_eq!(rows.counts(id).await.unwrap(), [1, 1, 1, 5]);
     tx.commit().await.unwrap();
 
@@ -161,7 +163,11 @@ async fn what_a_repository_shows_is_what_its_rows_say(db: Db) {
     let found = rows.file(id, "files/flask/flask-3.0.whl").await.unwrap().unwrap();
     assert_eq!((found.package.as_str(), found.version.as_str(), found.digests.size), ("flask", "3.0", 5));
     assert_eq!(found.meta, meta);
-    assert_eq!(rows.pointers(package_id).await.unwrap(), [("latest".to_owned(), "3.0".to_owned())]);
+    let pointers = rows.pointers_of(&[package_id]).await.unwrap();
+    assert_eq!(
+        (pointers.len(), pointers[0].name.as_str(), pointers[0].version.as_str()),
+        (1, "latest", "3.0")
+    );
     assert_eq!(rows.search(id, "LAS", 5).await.unwrap().len(), 1);
     assert_eq!(rows.search(id, "l_s", 5).await.unwrap().len(), 0, "a pattern of the user is plain text");
     let gzip = rows.document_gzip(id, "simple/flask/index.json", &Sha256::of(b"{}")).await.unwrap();
@@ -174,9 +180,9 @@ async fn what_a_repository_shows_is_what_its_rows_say(db: Db) {
     assert!(rows.remove_release(package_id, "3.0", generation, true).await.unwrap());
     assert!(rows.file(id, "files/flask/flask-3.0.whl").await.unwrap().is_none());
     assert!(rows.packages(id, "", 10).await.unwrap().is_empty());
-    assert!(rows.release_ever(package_id, "3.0").await.unwrap());
-    let other = Sha256::of(b"other");
-    assert!(rows.path_had_other_bytes(id, "files/flask/flask-3.0.whl", &other).await.unwrap());
+    assert!(rows.releases_at(&[(package_id, "3.0")]).await.unwrap().is_empty());
+    let path = "files/flask/flask-3.0.whl";
+    assert_eq!(rows.removed_at(id, &[path]).await.unwrap(), [(path.to_owned(), Sha256::of(b"wheel"))]);
     let again = rows.create("pypi", "pypi", "mirror", Sha256::of(b""), now).await.unwrap_err();
     assert_eq!(again.kind(), ErrorKind::Conflict);
 }
@@ -222,15 +228,17 @@ async fn a_want_moves_with_its_transfer_and_a_medium_is_found_by_it(db: Db) {
     for (site, version) in [("inside", ""), ("inside", "2"), ("depot", "1")] {
         tx.carry().want(want(site, version), now).await.unwrap();
     }
-    let release = Wanted { format: "generic", package: "maps", version: "1" };
-    assert_eq!(tx.carry().pack_wants("inside", release, first).await.unwrap(), 1, "of one site and version");
-    assert_eq!(tx.carry().pack_wants("inside", release, second).await.unwrap(), 1);
+    let unfilled = tx.carry().unfilled_wants("inside", 0, 9).await.unwrap();
+    let any = unfilled.iter().find(|want| want.version.is_empty()).unwrap().id;
+    assert_eq!(unfilled.len(), 2, "of one site");
+    assert_eq!(tx.carry().move_wants(&[any], "packed", first).await.unwrap(), 1);
+    assert_eq!(tx.carry().move_wants(&[any], "packed", second).await.unwrap(), 1);
     assert_eq!(tx.carry().reopen_wants("inside", first).await.unwrap(), 0, "the second has it, too");
     assert_eq!(tx.carry().arrived_wants("depot", second).await.unwrap(), 0, "it was for another site");
     let packed = tx.carry().newest_wants(i64::MAX, "packed", "inside", 9).await.unwrap();
     assert_eq!((packed.len(), packed[0].transfer), (1, Some(second)));
     assert_eq!(tx.carry().arrived_wants("inside", second).await.unwrap(), 1);
-    assert_eq!(tx.carry().pack_wants("inside", release, first).await.unwrap(), 0, "it is there");
+    assert_eq!(tx.carry().unfilled_wants("inside", 0, 9).await.unwrap().len(), 1, "one is there");
     tx.carry().want(want("inside", ""), now).await.unwrap();
     let open = tx.carry().newest_wants(i64::MAX, "open", "", 9).await.unwrap();
     assert_eq!((open.len(), open[2].transfer, open[2].asked), (3, None, 2));
@@ -249,4 +257,63 @@ async fn a_want_moves_with_its_transfer_and_a_medium_is_found_by_it(db: Db) {
         found.push(page.into_iter().map(|m| m.serial).collect::<String>());
     }
     assert_eq!(found, ["abc", "c", "bc"]);
+}
+
+/// Enough for several chunks of every size, on either database.
+async fn a_thousand_rows_are_written_and_found_as_one_is(db: Db) {
+    const ROWS: usize = 1037;
+    let now = TestClock::default().now();
+    let mut tx = db.write().await.unwrap();
+    let mut rows = tx.registry();
+    let id = rows.create("files", "generic", "hosted", Sha256::of(b""), now).await.unwrap();
+    let keys: Vec<String> = (0..ROWS).map(|n| format!("folder-{n}")).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let new: Vec<(&str, &str)> = keys.iter().map(|key| (*key, *key)).collect();
+    let ids = rows.insert_packages(id, &new).await.unwrap();
+    let meta = serde_json::json!({});
+    let releases: Vec<NewRelease<'_>> = ids
+        .iter()
+        .map(|package_id| NewRelease {
+            package_id: *package_id,
+            version: "1",
+            state: "admitted",
+            yank_reason: "",
+            meta: &meta,
+            published: now,
+            purl: String::new(),
+        })
+        .collect();
+    rows.insert_releases(id, &releases[1..], 1).await.unwrap();
+    let blobs: Vec<Digests> = keys.iter().map(|key| digests(key)).collect();
+    rows.put_blobs(&blobs, now).await.unwrap();
+    let files: Vec<NewFile<'_>> = ids
+        .iter()
+        .zip(&keys)
+        .zip(&blobs)
+        .map(|((package_id, key), blob)| NewFile {
+            package_id: *package_id,
+            version: "1",
+            path: key,
+            role: "file",
+            sha256: blob.sha256,
+            meta: &meta,
+            at: now,
+        })
+        .collect();
+    rows.insert_files(id, &files[1..], 1).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let mut tx = db.read().await.unwrap();
+    let mut rows = tx.registry();
+    let known = rows.packages_of(id, &keys).await.unwrap();
+    assert_eq!((known.len(), known.iter().filter(|(_, shown)| *shown).count()), (ROWS, ROWS - 1));
+    assert!(known.iter().all(|(package, shown)| *shown == (package.key != "folder-0")));
+    let asked: Vec<_> = ids.iter().flat_map(|id| [(*id, "1"), (*id, "2")]).collect();
+    assert_eq!(rows.releases_at(&asked).await.unwrap().len(), ROWS - 1);
+    assert_eq!(rows.releases_of(&ids).await.unwrap().len(), ROWS - 1);
+    let found = rows.files_of(&ids).await.unwrap();
+    assert!(found.len() == ROWS - 1 && found.iter().all(|f| f.path == f.package), "each its own");
+    let taken = rows.files_at(id, &keys).await.unwrap();
+    assert!(taken.len() == ROWS - 1 && taken.iter().all(|t| t.sha256 == Sha256::of(t.path.as_bytes())));
+    assert_eq!(rows.weights(id, &keys).await.unwrap().iter().map(|(_, n)| n).sum::<u64>(), ROWS as u64 - 1);
 }

@@ -12,6 +12,7 @@ mod sandbox;
 pub mod server;
 mod site;
 mod start;
+mod switch;
 mod transfer;
 mod whole;
 
@@ -30,6 +31,7 @@ const BENCHES: &[Bench] = &[
     ("registry", registry::run),
     ("sandbox", sandbox::run),
     ("start", start::run),
+    ("switch", switch::run),
     ("transfer", transfer::run),
     ("transfer-delta", transfer::delta),
     ("transfer-memory", transfer::peaks),

@@ -18,6 +18,8 @@ pub(super) struct Site {
     pub(super) address: SocketAddr,
     /// A developer's token: an administrator may not push or publish.
     pub(super) token: String,
+    /// The administrator's token.
+    pub(super) admin: String,
 }
 
 /// A port that was free a moment ago.
@@ -32,11 +34,23 @@ impl Site {
         let address = free_address()?;
         let listen = address.to_string();
         let init = ["init", "--name", "bench", "--role", "isolated", "--listen", &listen];
-        said(folder.path(), &init)?;
-        said(folder.path(), &["user", "create", "dana", "--role", "developer", "--no-password"])?;
-        let told = said(folder.path(), &["token", "create", "--user", "dana"])?;
-        let token = told["token"].as_str().ok_or("no token was printed")?.to_owned();
-        Ok(Self { folder, address, token })
+        let told = said(folder.path(), &init)?;
+        let admin = told["token"].as_str().ok_or("no token was printed")?.to_owned();
+        let mut site = Self { folder, address, token: String::new(), admin };
+        site.token = site.person("dana", "developer")?;
+        Ok(site)
+    }
+
+    /// A new person with a role: their token.
+    pub(super) fn person(&self, name: &str, role: &str) -> Outcome<String> {
+        self.said(&["user", "create", name, "--role", role, "--no-password"])?;
+        let told = self.said(&["token", "create", "--user", name])?;
+        Ok(told["token"].as_str().ok_or("no token was printed")?.to_owned())
+    }
+
+    /// What a command on the site's own machine says in JSON.
+    pub(super) fn said(&self, arguments: &[&str]) -> Outcome<Value> {
+        said(self.folder.path(), arguments)
     }
 
     pub(super) fn home(&self) -> &Path {

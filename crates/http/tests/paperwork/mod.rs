@@ -4,7 +4,7 @@ use axum::body::Body;
 use cofferdam_access::Role;
 use cofferdam_crossing::RECORDING_PREDICATE;
 use cofferdam_format_kit::{Draft, DraftFile};
-use cofferdam_store::{TransferRow, Wanted};
+use cofferdam_store::TransferRow;
 use cofferdam_transfer::receipt::{About, Outcome, Receipt, Want, Wants};
 use cofferdam_trust::{Envelope, SigningKey, Statement, Subject, sign_statement};
 use cofferdam_types::{Clock as _, Digests, Sha256, TransferId};
@@ -65,7 +65,7 @@ async fn sent(world: &World) -> TransferRow {
     };
     let mut tx = world.registry.db().write().await.unwrap();
     row.id = tx.crossing().insert_transfer(&row).await.unwrap();
-    tx.crossing().insert_item(row.id, &item(0, "release", "maps", json!({}), "ok")).await.unwrap();
+    tx.crossing().insert_items(row.id, &[item(0, "release", "maps", json!({}), "ok")]).await.unwrap();
     tx.commit().await.unwrap();
     row
 }
@@ -335,8 +335,8 @@ async fn a_receipt_is_taken_as_a_file_and_as_words_and_what_was_wanted_is_filled
         actor: "site:depot",
     };
     tx.carry().want(want, row.at).await.unwrap();
-    let release = Wanted { format: "generic", package: "maps", version: "1.0" };
-    assert_eq!(tx.carry().pack_wants("depot", release, row.id).await.unwrap(), 1);
+    let open = tx.carry().unfilled_wants("depot", 0, 9).await.unwrap();
+    assert_eq!(tx.carry().move_wants(&[open[0].id], "packed", row.id).await.unwrap(), 1);
     tx.commit().await.unwrap();
 
     let there = ("same-origin", "/transfers/1/take-receipt");

@@ -197,9 +197,7 @@ impl World {
         };
         let mut tx = self.registry.db().write().await.unwrap();
         let id = tx.crossing().insert_transfer(&row).await.unwrap();
-        for item in items {
-            tx.crossing().insert_item(id, item).await.unwrap();
-        }
+        tx.crossing().insert_items(id, items).await.unwrap();
         approval::ask(&mut tx, SUBJECT_KIND, &format!("transfer:{id}"), &digest, by, now).await.unwrap();
         tx.commit().await.unwrap();
         (id, digest)
@@ -322,7 +320,7 @@ pub fn item(n: u64, kind: &str, package: &str, value: serde_json::Value, verdict
         version: "1.0".into(),
         purl: if kind == "git" { String::new() } else { format!("pkg:generic/{package}@1.0") },
         size: 1234,
-        value,
+        value: value.into(),
         verdict: verdict.into(),
     }
 }
