@@ -27,7 +27,7 @@ enum Inner {
 
 const READERS: u32 = 4;
 const POSTGRES_CONNECTIONS: u32 = 16;
-const WAIT: Duration = Duration::from_secs(30);
+const WAIT: Duration = Duration::from_secs(120);
 
 impl Db {
     /// Opens (or creates) a SQLite database file and migrates it.
