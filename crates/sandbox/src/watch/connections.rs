@@ -15,11 +15,12 @@ use tokio::time::Instant;
 
 use super::first_bytes::{self, Claim, MAX_LOOK};
 use super::owner::Table;
-use super::{Attempt, Decision, Shared, Transport, Verdict};
+use super::{Attempt, Decision, Process, Shared, Transport, Verdict};
 use crate::door;
 
-/// How long first bytes are waited for: a client that is going to speak first has done it by then.
-const LOOK: Duration = Duration::from_millis(50);
+/// How long first bytes are waited for: a client that speaks first has done it by then, also one that
+/// reads its certificates between connecting and speaking; one that waits is still refused in 100 ms.
+const LOOK: Duration = Duration::from_millis(70);
 /// Between two looks at an incomplete beginning.
 const AGAIN: Duration = Duration::from_millis(1);
 /// Connections at all; more wait in the queue until one of these has been decided.
@@ -48,18 +49,22 @@ async fn one(stream: TcpStream, shared: Arc<Shared>) {
     let mut attempt = shared.attempt(Transport::Tcp, name.as_deref(), dialled.ip(), dialled.port());
     if dialled.ip().is_loopback() {
         // Somebody inside has found the listener's own address.
-        identify(&mut attempt, &shared, client, dialled).await;
+        attempt.process = process(&attempt, &shared, client, dialled).await;
         shared.note(&attempt, Decision::Refused);
         return reset(&stream);
     }
     let verdict = match shared.watcher.decide_early(&attempt) {
         Some(verdict) => {
-            identify(&mut attempt, &shared, client, dialled).await;
+            attempt.process = process(&attempt, &shared, client, dialled).await;
             verdict
         }
         None => {
-            claim(&mut attempt, &stream, &shared).await;
-            identify(&mut attempt, &shared, client, dialled).await;
+            let who = attempt.clone();
+            let (claim, process) =
+                tokio::join!(claim(&stream, &shared), process(&who, &shared, client, dialled));
+            (attempt.tls, attempt.tls_server_name) = (claim.tls, claim.server_name);
+            (attempt.http_host, attempt.http_target) = (claim.http_host, claim.http_target);
+            attempt.process = process;
             shared.watcher.decide(&attempt)
         }
     };
@@ -101,19 +106,24 @@ fn reset(stream: &TcpStream) {
     let _ = stream.set_zero_linger();
 }
 
-async fn identify(attempt: &mut Attempt, shared: &Shared, client: SocketAddr, dialled: SocketAddr) {
-    attempt.process = match shared.recorder.known(attempt) {
+async fn process(
+    attempt: &Attempt,
+    shared: &Shared,
+    client: SocketAddr,
+    dialled: SocketAddr,
+) -> Option<Process> {
+    match shared.recorder.known(attempt) {
         Some(process) => process,
         None => shared.owners.find(Table::Tcp, client, dialled).await,
-    };
+    }
 }
 
 /// Looks at the first bytes without taking them.
-async fn claim(attempt: &mut Attempt, stream: &TcpStream, shared: &Shared) {
-    let Ok(_looking) = shared.looking.try_acquire() else { return };
-    let Claim { tls, server_name, http_host, http_target } = first_claim(stream).await;
-    (attempt.tls, attempt.tls_server_name) = (tls, server_name);
-    (attempt.http_host, attempt.http_target) = (http_host, http_target);
+async fn claim(stream: &TcpStream, shared: &Shared) -> Claim {
+    match shared.looking.try_acquire() {
+        Ok(_looking) => first_claim(stream).await,
+        Err(_) => Claim::default(),
+    }
 }
 
 async fn first_claim(stream: &TcpStream) -> Claim {

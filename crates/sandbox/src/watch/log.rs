@@ -41,33 +41,33 @@ pub struct NetworkLog {
     pub missed_packets: u64,
 }
 
-/// What attempts have in common apart from their process and decision.
+/// Where an attempt led.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Destination {
+struct Destination {
     transport: Transport,
     name: Option<String>,
-    /// Only without a name.
+    /// Not of an address that only stands for a name.
     address: Option<IpAddr>,
     port: u16,
-    claim: Option<String>,
 }
 
 impl From<&Attempt> for Destination {
     fn from(attempt: &Attempt) -> Self {
-        let claim = attempt.tls_server_name.as_ref().or(attempt.http_host.as_ref());
+        let literal = attempt.name.is_none() || attempt.transport == Transport::Dns;
         Self {
             transport: attempt.transport,
             name: attempt.name.clone(),
-            address: attempt.name.is_none().then_some(attempt.address),
+            address: literal.then_some(attempt.address),
             port: attempt.port,
-            claim: claim.or(attempt.http_target.as_ref()).cloned(),
         }
     }
 }
 
+/// What the attempts of one line have in common.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Key {
     destination: Destination,
+    claim: Option<String>,
     program: Option<String>,
     decision: Decision,
 }
@@ -97,7 +97,9 @@ impl Recorder {
         let program = attempt.process.as_ref().map(|process| process.program.clone());
         let at = milliseconds(attempt.at);
         let mut all = self.lines();
-        let key = Key { destination, program, decision };
+        let claim = attempt.tls_server_name.as_ref().or(attempt.http_host.as_ref());
+        let claim = claim.or(attempt.http_target.as_ref()).cloned();
+        let key = Key { destination, claim, program, decision };
         if let Some(index) = all.index.get(&key).copied() {
             if let Some(line) = all.lines.get_mut(index) {
                 line.count += 1;

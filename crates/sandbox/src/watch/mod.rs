@@ -162,7 +162,7 @@ pub type TakeFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Decides about the connections of a sandbox. Called on the runtime's threads: it must not block.
 pub trait Watcher: Send + Sync + 'static {
     /// A verdict that needs nothing but name, address and port, e.g. for the site itself. `None`, the
-    /// default, looks at the first bytes for at most 50 ms and then asks [`Watcher::decide`].
+    /// default, looks at the first bytes for at most 70 ms and then asks [`Watcher::decide`].
     fn decide_early(&self, attempt: &Attempt) -> Option<Verdict> {
         let _ = attempt;
         None
