@@ -1,21 +1,19 @@
 //! The outside half of a door: accepts on the sandbox's listening socket and relays to the target.
 //!
-//! Bytes are moved, never looked at, and both directions end on their own (half-close). Memory per
-//! connection is two fixed buffers; a slow reader slows its writer down.
+//! It never looks at the bytes; [`crate::relay`] moves them.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use crate::relay::{self, End};
 use crate::spec::Target;
 
-const BUFFER: usize = 64 * 1024;
 /// Connections open at once through one door; more wait in the sandbox's accept queue.
 const MAX_CONNECTIONS: usize = 256;
 /// How long relays may go on after the last process inside has ended.
@@ -86,7 +84,7 @@ pub async fn accept(listener: &TcpListener) -> Option<TcpStream> {
 
 async fn relay(inside: TcpStream, target: &Target, traffic: &Traffic) {
     let outcome = match connect(target, traffic).await {
-        Ok(outside) => both_ways(inside, outside, traffic).await,
+        Ok(outside) => relay::both_ways(inside, &outside, &traffic.sent, &traffic.received).await,
         Err(error) => {
             // The client inside sees a reset, as it would from a closed port, not an empty answer.
             let _ = inside.set_zero_linger();
@@ -98,59 +96,18 @@ async fn relay(inside: TcpStream, target: &Target, traffic: &Traffic) {
     }
 }
 
-/// The outside end of a relay.
-#[derive(Debug)]
-pub enum Outside {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
 /// Connects to a target, and counts it.
-pub async fn connect(target: &Target, traffic: &Traffic) -> io::Result<Outside> {
+pub async fn connect(target: &Target, traffic: &Traffic) -> io::Result<End> {
     traffic.connections.fetch_add(1, Ordering::Relaxed);
     let connected = match target {
         Target::Tcp(address) => TcpStream::connect(address).await.map(|stream| {
             let _ = stream.set_nodelay(true);
-            Outside::Tcp(stream)
+            End::Tcp(stream)
         }),
-        Target::Unix(path) => UnixStream::connect(path).await.map(Outside::Unix),
+        Target::Unix(path) => UnixStream::connect(path).await.map(End::Unix),
     };
     if connected.is_err() {
         traffic.refused.fetch_add(1, Ordering::Relaxed);
     }
     connected
-}
-
-/// Relays until both directions have ended, or one has failed.
-pub async fn both_ways(inside: TcpStream, outside: Outside, traffic: &Traffic) -> io::Result<()> {
-    let _ = inside.set_nodelay(true);
-    let (from_inside, to_inside) = inside.into_split();
-    match outside {
-        Outside::Tcp(outside) => {
-            let (from_outside, to_outside) = outside.into_split();
-            let sent = one_way(from_inside, to_outside, &traffic.sent);
-            tokio::try_join!(sent, one_way(from_outside, to_inside, &traffic.received)).map(drop)
-        }
-        Outside::Unix(outside) => {
-            let (from_outside, to_outside) = outside.into_split();
-            let sent = one_way(from_inside, to_outside, &traffic.sent);
-            tokio::try_join!(sent, one_way(from_outside, to_inside, &traffic.received)).map(drop)
-        }
-    }
-}
-
-async fn one_way(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    count: &AtomicU64,
-) -> io::Result<()> {
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        let length = from.read(&mut buffer).await?;
-        if length == 0 {
-            return to.shutdown().await;
-        }
-        to.write_all(&buffer[..length]).await?;
-        count.fetch_add(length as u64, Ordering::Relaxed);
-    }
 }

@@ -11,6 +11,7 @@
 //! | `child`, `step`, `sys`, `wire` | the child's side: no allocation, no locks |
 //! | `seccomp`, `landlock_rules` | the layers around the command |
 //! | `door` | the way out of the network namespace that is always open |
+//! | `relay` | moves bytes between two sockets |
 //! | `watch` | everything else that wants out: noticed, written down, decided upon |
 //! | `netlink` | routes and rules inside, for `watch` |
 //! | `isolate`, `counters` | the site's own namespace and the proof that nothing left it |
@@ -31,6 +32,7 @@ mod layout;
 mod netlink;
 mod plan;
 mod probe;
+mod relay;
 mod running;
 mod seccomp;
 mod spec;

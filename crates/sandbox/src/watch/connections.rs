@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::first_bytes::{self, Claim, MAX_LOOK};
 use super::owner::Table;
 use super::{Attempt, Decision, Process, Shared, Transport, Verdict};
-use crate::door;
+use crate::{door, relay};
 
 /// How long first bytes are waited for: a client that speaks first has done it by then, also one that
 /// reads its certificates between connecting and speaking; one that waits is still refused in 100 ms.
@@ -84,7 +84,8 @@ async fn carry_out(verdict: Verdict, attempt: Attempt, stream: TcpStream, shared
         Verdict::Relay(target) => match door::connect(&target, &shared.traffic).await {
             Ok(outside) => {
                 shared.note(&attempt, Decision::Relayed);
-                if let Err(error) = door::both_ways(stream, outside, &shared.traffic).await {
+                let (sent, received) = (&shared.traffic.sent, &shared.traffic.received);
+                if let Err(error) = relay::both_ways(stream, &outside, sent, received).await {
                     tracing::debug!(%error, ?target, "a relayed connection ended early");
                 }
             }

@@ -40,8 +40,8 @@ pub async fn serve(socket: AsyncFd<OwnedFd>, shared: Arc<Shared>, mut ended: wat
     }
     drain(&socket, &shared, LAST).await;
     shared.recorder.missed_packets(missed(&socket));
-    // The kernel waits for all processors when a packet socket is closed.
-    let _ = tokio::task::spawn_blocking(move || drop(socket)).await;
+    // The kernel waits for all processors when a packet socket is closed; nobody waits for that.
+    tokio::task::spawn_blocking(move || drop(socket));
 }
 
 async fn drain(socket: &AsyncFd<OwnedFd>, shared: &Shared, most: usize) -> usize {
