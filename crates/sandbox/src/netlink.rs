@@ -63,26 +63,25 @@ fn acknowledged(socket: std::os::fd::RawFd, messages: &Messages) -> Sys {
         let length = sys::read(socket, &mut answer)?;
         // One datagram may hold several answers; each is an nlmsgerr: header, negative error number.
         let mut rest = answer.get(..length).unwrap_or_default();
-        while let Some((error, size)) = error_number(rest) {
-            if error != 0 {
-                return Err(-error);
+        while let Some((error, size)) = first_answer(rest) {
+            match error {
+                Some(0) => left = left.saturating_sub(1),
+                Some(error) => return Err(-error),
+                None => {}
             }
-            left = left.saturating_sub(1);
             rest = rest.get(size..).unwrap_or_default();
         }
     }
     Ok(())
 }
 
-/// The error number of the first message, and its padded size.
-fn error_number(bytes: &[u8]) -> Option<(i32, usize)> {
+/// The error number of the first message, if it is an acknowledgement, and the message's padded size.
+fn first_answer(bytes: &[u8]) -> Option<(Option<i32>, usize)> {
     let word = |at: usize| Some(i32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
-    let size = usize::try_from(word(0)?).ok()?.max(HEADER);
+    let size = usize::try_from(word(0)?).ok()?.max(HEADER).next_multiple_of(4);
     let kind = u16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);
-    if kind != NLMSG_ERROR {
-        return Some((0, size.next_multiple_of(4)));
-    }
-    Some((word(HEADER)?, size.next_multiple_of(4)))
+    let error = if kind == NLMSG_ERROR { Some(word(HEADER)?) } else { None };
+    bytes.get(..HEADER).map(|_| (error, size))
 }
 
 #[cfg(test)]
@@ -101,10 +100,10 @@ mod tests {
 
     #[test]
     fn a_short_or_odd_answer_is_not_read_beyond_its_end() {
-        assert_eq!(error_number(&[0; 10]), None);
-        assert_eq!(error_number(&[255; 18]), None);
+        assert_eq!(first_answer(&[0; 10]), None);
+        assert_eq!(first_answer(&[255; 18]), None);
         let mut refused = Messages::default();
         refused.push(NLMSG_ERROR, 0, &(-libc::EPERM).to_ne_bytes());
-        assert_eq!(error_number(&refused.bytes), Some((-libc::EPERM, 20)));
+        assert_eq!(first_answer(&refused.bytes), Some((Some(-libc::EPERM), 20)));
     }
 }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 const BUFFER: usize = 64 * 1024;
 /// Before this a pipe is not worth its two descriptors.
@@ -99,7 +100,7 @@ async fn one_way(from: &End, to: &End, count: &AtomicU64) -> io::Result<()> {
         }
         to.write_all(buffer.get(..length).unwrap_or_default()).await?;
         count.fetch_add(length as u64, Ordering::Relaxed);
-        // Without a pipe, e.g. because the descriptors are used up, it stays with copying.
+        // Without a pipe, e.g. because all are in use, it goes on copying and asks again later.
         copied += length as u64;
         if copied >= COPIED {
             match Pipe::new() {
@@ -114,20 +115,29 @@ async fn one_way(from: &End, to: &End, count: &AtomicU64) -> io::Result<()> {
     Ok(())
 }
 
+/// Pipes of the whole process: together no more than the kernel gives an ordinary user at full size.
+static PIPES: Semaphore = Semaphore::const_new(64);
+
 struct Pipe {
     read: OwnedFd,
     write: OwnedFd,
+    _permit: SemaphorePermit<'static>,
 }
 
 impl Pipe {
     fn new() -> io::Result<Self> {
+        let permit = PIPES.try_acquire().map_err(|_| io::ErrorKind::QuotaExceeded)?;
         let mut pair = [0; 2];
         // SAFETY: `pair` has room for two descriptors, which are ours alone on success.
         let pipe = unsafe {
             if libc::pipe2(pair.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) < 0 {
                 return Err(io::Error::last_os_error());
             }
-            Self { read: OwnedFd::from_raw_fd(pair[0]), write: OwnedFd::from_raw_fd(pair[1]) }
+            Self {
+                read: OwnedFd::from_raw_fd(pair[0]),
+                write: OwnedFd::from_raw_fd(pair[1]),
+                _permit: permit,
+            }
         };
         // SAFETY: no memory is involved.
         unsafe { libc::fcntl(pipe.write.as_raw_fd(), libc::F_SETPIPE_SZ, PIPE as libc::c_int) };

@@ -200,6 +200,14 @@ pub fn open_socket(control: RawFd, wanted: &Socket) -> Sys {
     done
 }
 
+/// Opens a socket and closes it again, to see whether it can be done.
+pub fn try_socket(wanted: &Socket) -> Sys {
+    let socket = sys::socket(wanted.domain, wanted.kind | libc::SOCK_NONBLOCK, wanted.protocol)?;
+    let done = prepare(socket, wanted);
+    sys::close(socket);
+    done
+}
+
 fn prepare(socket: RawFd, wanted: &Socket) -> Sys {
     for (level, name, value) in &wanted.options {
         sys::socket_option(socket, *level, *name, value)?;

@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(70);
 /// Between two looks at an incomplete beginning.
 const AGAIN: Duration = Duration::from_millis(1);
 /// Connections at all; more wait in the queue until one of these has been decided.
-const MAX_TASKS: usize = super::MAX_OPEN + 4 * super::MAX_LOOKING;
+const MAX_TASKS: usize = super::MAX_OPEN + 2 * super::MAX_LOOKING;
 
 /// Serves until the end; then decides about what had arrived, and lets open ones finish.
 pub async fn serve(listener: TcpListener, shared: Arc<Shared>, mut ended: watch::Receiver<bool>) {

@@ -191,7 +191,7 @@ mod tests {
     fn what_is_not_a_plain_question_is_dropped() {
         let good = question(&[b"files", b"example"], TYPE_A);
         assert!((0..good.len()).all(|length| Question::parse(&good[..length]).is_none()));
-        let mut changed = |at: usize, value: u8| {
+        let changed = |at: usize, value: u8| {
             let mut message = good.clone();
             message[at] = value;
             Question::parse(&message).is_some()
@@ -201,7 +201,7 @@ mod tests {
         assert!(!changed(5, 2), "two questions");
         assert!(!changed(12, 0xc0), "a pointer");
         assert!(!changed(12, 200), "a length that is none");
-        let long = question(&[&[b'a'; 63]; 4], TYPE_A);
+        let long = question(&[&[b'a'; 63][..]; 4], TYPE_A);
         assert!(Question::parse(&long).is_none(), "more than 255 bytes");
     }
 
