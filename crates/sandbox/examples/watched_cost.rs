@@ -57,22 +57,30 @@ async fn measure(runs: usize) -> Result<()> {
         doors: vec![SiteDoor { listen: parsed(DOOR), to: Target::Tcp(outside) }],
         watcher: Arc::new(OneWay(outside)),
     };
-    let (mut starts, mut totals) = (Vec::new(), Vec::new());
-    for _ in 0..runs {
-        let begin = Instant::now();
-        let spec = SandboxSpec { network: network.clone(), ..SandboxSpec::new(["/bin/true"]) };
-        let mut running = Sandbox::spawn(spec).await?;
-        starts.push(begin.elapsed().as_secs_f64());
-        running.wait().await?;
-        totals.push(begin.elapsed().as_secs_f64());
-    }
     let mut inside = serde_json::Map::new();
+    // In turns, so that both see the same machine.
+    let (mut sealed, mut watched) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+    for _ in 0..runs {
+        for (times, network) in [(&mut sealed, &Network::None), (&mut watched, &network)] {
+            let begin = Instant::now();
+            let spec = SandboxSpec { network: network.clone(), ..SandboxSpec::new(["/bin/true"]) };
+            let mut running = Sandbox::spawn(spec).await?;
+            times[0].push(begin.elapsed().as_secs_f64());
+            running.wait().await?;
+            times[1].push(begin.elapsed().as_secs_f64());
+        }
+    }
+    for (name, [start, total]) in [("sealed", sealed), ("watched", watched)] {
+        let both = json!({ "start": quantiles(start), "start_to_end": quantiles(total) });
+        inside.insert(name.to_owned(), both);
+    }
     for (what, address) in [
         ("requests", DOOR),
         ("requests", RELAYED),
         ("connects", DOOR),
         ("connects", RELAYED),
         ("refused", REFUSED),
+        ("refused_request", REFUSED),
         ("down", DOOR),
         ("down", RELAYED),
         ("up", RELAYED),
@@ -86,8 +94,7 @@ async fn measure(runs: usize) -> Result<()> {
         let output = output.map_err(|error| Error::io("running this program", error))?;
         inside.insert(format!("{what} direct"), serde_json::from_slice(&output.stdout).unwrap_or_default());
     }
-    let report = json!({ "runs": runs, "start": quantiles(starts), "start_to_end": quantiles(totals), "inside": inside });
-    println!("{report:#}");
+    println!("{:#}", Value::Object(inside));
     Ok(())
 }
 
@@ -164,6 +171,12 @@ fn client(what: &str, address: SocketAddr) -> std::io::Result<()> {
         })?),
         "refused" => quantiles(timed(20, || {
             let mut stream = TcpStream::connect(address)?;
+            let _ = stream.read(&mut [0]);
+            Ok(())
+        })?),
+        "refused_request" => quantiles(timed(50, || {
+            let mut stream = TcpStream::connect(address)?;
+            let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: files.example\r\n\r\n");
             let _ = stream.read(&mut [0]);
             Ok(())
         })?),

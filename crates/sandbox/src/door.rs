@@ -65,7 +65,7 @@ async fn admit(
 }
 
 /// The next connection; `None` when the listener is broken.
-pub async fn accept(listener: &TcpListener) -> Option<TcpStream> {
+async fn accept(listener: &TcpListener) -> Option<TcpStream> {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => return Some(stream),

@@ -126,6 +126,23 @@ async fn a_flood_of_connections_is_a_few_lines() {
     assert!(log.lines.len() <= 8, "{} lines", log.lines.len());
 }
 
+const HASTY: &str = r#"
+import socket, struct
+for number in range(200):
+    s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    s.connect(("203.0.113.8", 4000)); s.close()
+"#;
+
+#[tokio::test]
+async fn who_connects_and_resets_at_once_is_still_seen() {
+    if !can_watch("who_connects_and_resets_at_once_is_still_seen", "python3") {
+        return;
+    }
+    let (_, _, err, log) = observe(python(HASTY, alone())).await;
+    assert_eq!(counted(&log, Transport::Tcp), 200, "{log:#?} {err}");
+    assert!(log.lines.iter().all(|line| line.attempt.host() == "203.0.113.8" && line.attempt.port == 4000));
+}
+
 const SILENT_CROWD: &str = r#"
 import resource, socket, time
 resource.setrlimit(resource.RLIMIT_NOFILE, (1000, 1000))

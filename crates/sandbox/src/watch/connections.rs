@@ -4,11 +4,14 @@
 //! The listener is never left waiting: a connection that cannot be looked at, because too many are
 //! already, is decided at once without its first bytes.
 
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::unix::AsyncFd;
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -23,17 +26,19 @@ use crate::{door, relay};
 const LOOK: Duration = Duration::from_millis(70);
 /// Between two looks at an incomplete beginning.
 const AGAIN: Duration = Duration::from_millis(1);
+/// Before a connection is accepted that could not be.
+const LATER: Duration = Duration::from_millis(20);
 /// Connections at all; more wait in the queue until one of these has been decided.
 const MAX_TASKS: usize = super::MAX_OPEN + 2 * super::MAX_LOOKING;
 
 /// Serves until the end; then decides about what had arrived, and lets open ones finish.
-pub async fn serve(listener: TcpListener, shared: Arc<Shared>, mut ended: watch::Receiver<bool>) {
+pub async fn serve(listener: AsyncFd<OwnedFd>, shared: Arc<Shared>, mut ended: watch::Receiver<bool>) {
     let mut tasks = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             biased;
             Some(_) = tasks.join_next() => continue,
-            accepted = door::accept(&listener), if tasks.len() < MAX_TASKS => accepted,
+            accepted = accept(&listener), if tasks.len() < MAX_TASKS => accepted,
             _ = ended.wait_for(|ended| *ended) => break,
         };
         let Some(stream) = accepted else { break };
@@ -43,10 +48,44 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, mut ended: watch:
     let _ = tokio::time::timeout(door::DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
 }
 
+/// The next connection, also one that its client has already given up: who connects and resets at
+/// once must not stay unseen, so the peer's address, which is gone then, is not asked for.
+async fn accept(listener: &AsyncFd<OwnedFd>) -> Option<TcpStream> {
+    loop {
+        let mut ready = listener.readable().await.ok()?;
+        match ready.try_io(accept_now) {
+            Err(_) => {}
+            Ok(stream) => match stream.and_then(TcpStream::from_std) {
+                Ok(stream) => return Some(stream),
+                // Usually the caller is out of descriptors: the queue keeps the connection.
+                Err(error) => {
+                    tracing::debug!(%error, "a watched connection waits");
+                    tokio::time::sleep(LATER).await;
+                }
+            },
+        }
+    }
+}
+
+fn accept_now(listener: &AsyncFd<OwnedFd>) -> io::Result<std::net::TcpStream> {
+    let none = std::ptr::null_mut();
+    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: no address is asked for; a new descriptor is ours alone.
+    unsafe {
+        match libc::accept4(listener.as_raw_fd(), none, none.cast(), flags) {
+            -1 => Err(io::Error::last_os_error()),
+            socket => Ok(OwnedFd::from_raw_fd(socket).into()),
+        }
+    }
+}
+
 async fn one(stream: TcpStream, shared: Arc<Shared>) {
-    let (Ok(client), Ok(dialled)) = (stream.peer_addr(), stream.local_addr()) else { return };
+    let Ok(dialled) = stream.local_addr() else { return };
     let name = shared.names.name(dialled.ip());
     let mut attempt = shared.attempt(Transport::Tcp, name.as_deref(), dialled.ip(), dialled.port());
+    let Ok(client) = stream.peer_addr() else {
+        return shared.note(&attempt, Decision::Refused);
+    };
     if dialled.ip().is_loopback() {
         // Somebody inside has found the listener's own address.
         attempt.process = process(&attempt, &shared, client, dialled).await;

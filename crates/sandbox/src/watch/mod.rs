@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -247,7 +247,7 @@ impl Shared {
 /// The sockets of a watched network, ready for the runtime.
 #[derive(Debug)]
 pub(crate) enum Part {
-    Listener(TcpListener),
+    Listener(AsyncFd<OwnedFd>),
     Names(AsyncFd<OwnedFd>),
     Packets(AsyncFd<OwnedFd>),
 }
@@ -255,7 +255,7 @@ pub(crate) enum Part {
 impl Part {
     pub(crate) fn new(role: Role, socket: OwnedFd) -> std::io::Result<Self> {
         Ok(match role {
-            Role::Listener => Self::Listener(TcpListener::from_std(std::net::TcpListener::from(socket))?),
+            Role::Listener => Self::Listener(readable(socket)?),
             Role::Names => Self::Names(readable(socket)?),
             Role::Packets => Self::Packets(readable(socket)?),
         })

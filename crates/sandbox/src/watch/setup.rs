@@ -239,3 +239,33 @@ fn packets() -> Socket {
         backlog: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_recorder_leaves_the_ports_of_the_doors_alone() {
+        let port = |taken: &[u16]| {
+            let (steps, _) = steps(taken);
+            steps.iter().find_map(|step| match step {
+                Step::Socket { socket, .. } if socket.backlog.is_some() => {
+                    Some(u16::from_be_bytes([socket.address[2], socket.address[3]]))
+                }
+                _ => None,
+            })
+        };
+        assert_eq!((port(&[]), port(&[1, 2])), (Some(1), Some(3)));
+        let all: Vec<u16> = (1..53).collect();
+        assert_eq!(port(&all), Some(54), "53 is for names");
+    }
+
+    #[test]
+    fn a_step_that_fails_can_be_told_in_words() {
+        let (steps, roles) = steps(&[]);
+        let words: Vec<_> = steps.iter().map(ToString::to_string).collect();
+        assert!(words.contains(&"telling nf_tables to hand IPv4 connections to the recorder".to_owned()));
+        let sockets = steps.iter().filter(|step| matches!(step, Step::Socket { .. })).count();
+        assert_eq!(sockets, roles.len());
+    }
+}
