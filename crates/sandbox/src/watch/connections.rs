@@ -5,7 +5,6 @@
 //! already, is decided at once without its first bytes.
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +17,7 @@ use tokio::time::Instant;
 
 use super::first_bytes::{self, Claim, MAX_LOOK};
 use super::owner::Table;
-use super::{Attempt, Decision, Process, Shared, Transport, Verdict};
+use super::{Attempt, Decision, Shared, Transport, Verdict};
 use crate::{door, relay};
 
 /// How long first bytes are waited for: a client that speaks first has done it by then, also one that
@@ -88,19 +87,19 @@ async fn one(stream: TcpStream, shared: Arc<Shared>) {
     };
     if dialled.ip().is_loopback() {
         // Somebody inside has found the listener's own address.
-        attempt.process = process(&attempt, &shared, client, dialled).await;
+        attempt.process = shared.process(Table::Tcp, &attempt, client, dialled).await;
         shared.note(&attempt, Decision::Refused);
         return reset(&stream);
     }
     let verdict = match shared.watcher.decide_early(&attempt) {
         Some(verdict) => {
-            attempt.process = process(&attempt, &shared, client, dialled).await;
+            attempt.process = shared.process(Table::Tcp, &attempt, client, dialled).await;
             verdict
         }
         None => {
             let who = attempt.clone();
             let (claim, process) =
-                tokio::join!(claim(&stream, &shared), process(&who, &shared, client, dialled));
+                tokio::join!(claim(&stream, &shared), shared.process(Table::Tcp, &who, client, dialled));
             (attempt.tls, attempt.tls_server_name) = (claim.tls, claim.server_name);
             (attempt.http_host, attempt.http_target) = (claim.http_host, claim.http_target);
             attempt.process = process;
@@ -144,18 +143,6 @@ async fn carry_out(verdict: Verdict, attempt: Attempt, stream: TcpStream, shared
 /// The client sees at once that it was refused, whatever it has sent.
 fn reset(stream: &TcpStream) {
     let _ = stream.set_zero_linger();
-}
-
-async fn process(
-    attempt: &Attempt,
-    shared: &Shared,
-    client: SocketAddr,
-    dialled: SocketAddr,
-) -> Option<Process> {
-    match shared.recorder.known(attempt) {
-        Some(process) => process,
-        None => shared.owners.find(Table::Tcp, client, dialled).await,
-    }
 }
 
 /// Looks at the first bytes without taking them.

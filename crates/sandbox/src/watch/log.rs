@@ -113,7 +113,10 @@ impl Recorder {
         }
         let noted = Noted { attempt: attempt.clone(), decision, count: 1, first_ms: at, last_ms: at };
         let index = all.lines.len();
-        all.processes.insert(key.destination.clone(), attempt.process.clone());
+        let process = all.processes.entry(key.destination.clone()).or_default();
+        if attempt.process.is_some() {
+            process.clone_from(&attempt.process);
+        }
         all.index.insert(key, index);
         all.lines.push(noted.clone());
         Some(noted)
@@ -125,6 +128,14 @@ impl Recorder {
         let all = self.lines();
         let full = (all.lines.len() >= MAX_LINES).then_some(None);
         all.processes.get(&Destination::from(attempt)).cloned().or(full)
+    }
+
+    /// Remembers the process of a destination before its attempt is noted, for others of the same kind.
+    pub fn learn(&self, attempt: &Attempt, process: &Process) {
+        let mut all = self.lines();
+        if all.processes.len() < MAX_LINES {
+            all.processes.insert(Destination::from(attempt), Some(process.clone()));
+        }
     }
 
     pub fn missed_packets(&self, count: u64) {

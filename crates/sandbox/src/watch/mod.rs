@@ -24,7 +24,7 @@ mod questions;
 pub(crate) mod setup;
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ use crate::door::Traffic;
 use crate::spec::Target;
 use log::Recorder;
 use names::Names;
-use owner::Owners;
+use owner::{Owners, Table};
 use setup::Role;
 
 /// How something went out.
@@ -234,6 +234,27 @@ impl Shared {
 
     fn attempt(&self, transport: Transport, name: Option<&str>, address: IpAddr, port: u16) -> Attempt {
         Attempt::new(transport, name, address, port, self.begin.elapsed())
+    }
+
+    /// Who it was: looked for when the destination is new, otherwise as before.
+    async fn process(
+        &self,
+        table: Table,
+        attempt: &Attempt,
+        own: SocketAddr,
+        remote: SocketAddr,
+    ) -> Option<Process> {
+        if let Some(process) = self.recorder.known(attempt) {
+            return process;
+        }
+        match self.owners.find(table, own, remote).await {
+            Some(process) => {
+                self.recorder.learn(attempt, &process);
+                Some(process)
+            }
+            // Of several at once, one has found it.
+            None => self.recorder.known(attempt).flatten(),
+        }
     }
 
     /// Writes an attempt down and tells the watcher when it is a new line.

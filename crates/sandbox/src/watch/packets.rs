@@ -59,11 +59,9 @@ async fn note(shared: &Shared, packet: Packet) {
     let name = shared.names.name(packet.to.ip());
     let (address, port) = (packet.to.ip(), packet.to.port());
     let mut attempt = shared.attempt(packet.transport, name.as_deref(), address, port);
-    attempt.process = match shared.recorder.known(&attempt) {
-        Some(process) => process,
-        None if packet.transport == Transport::Other => None,
-        None => shared.owners.find(Table::Udp, packet.from, packet.to).await,
-    };
+    if packet.transport != Transport::Other {
+        attempt.process = shared.process(Table::Udp, &attempt, packet.from, packet.to).await;
+    }
     shared.note(&attempt, Decision::Refused);
 }
 

@@ -58,11 +58,8 @@ async fn drain(socket: &AsyncFd<OwnedFd>, shared: &Shared) -> bool {
 async fn answer(socket: &AsyncFd<OwnedFd>, shared: &Shared, ends: Ends, question: &Question<'_>) {
     let server = SocketAddr::new(ends.server, 53);
     let mut attempt = shared.attempt(Transport::Dns, Some(&question.name), ends.server, 53);
-    attempt.process = match shared.recorder.known(&attempt) {
-        Some(process) => process,
-        // Before the answer, while the client still waits for it.
-        None => shared.owners.find(Table::Udp, ends.client, server).await,
-    };
+    // Before the answer, while the client still waits for it.
+    attempt.process = shared.process(Table::Udp, &attempt, ends.client, server).await;
     let address = question.wants_address().then(|| shared.names.address(&question.name));
     let (answer, decision) = match address {
         Some(Some(address)) => (Answer::Address(address), Decision::Answered),
