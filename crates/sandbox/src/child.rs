@@ -12,6 +12,7 @@ use crate::landlock_rules::Rules;
 use crate::seccomp::Filter;
 use crate::step::Steps;
 use crate::sys::{self, Errno, Stack, Sys};
+use crate::watch::setup::Role;
 use crate::wire::{self, Message};
 
 /// Where the child keeps the socket to its parent, after the standard streams.
@@ -38,6 +39,8 @@ impl CArray {
 pub struct Plan {
     /// The set-up of pid 1.
     pub steps: Steps,
+    /// For the parent: what the sockets are for that come after those of the doors.
+    pub roles: Vec<Role>,
     /// Where the program may be, in the order of its search path.
     pub programs: Vec<CString>,
     /// The arguments.

@@ -1,25 +1,23 @@
 //! The outside half of a door: accepts on the sandbox's listening socket and relays to the target.
 //!
-//! Bytes are moved, never looked at, and both directions end on their own (half-close). Memory per
-//! connection is two fixed buffers; a slow reader slows its writer down.
+//! It never looks at the bytes; [`crate::relay`] moves them.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use crate::relay::{self, End};
 use crate::spec::Target;
 
-const BUFFER: usize = 64 * 1024;
 /// Connections open at once through one door; more wait in the sandbox's accept queue.
 const MAX_CONNECTIONS: usize = 256;
 /// How long relays may go on after the last process inside has ended.
-const DRAIN: Duration = Duration::from_secs(2);
+pub const DRAIN: Duration = Duration::from_secs(2);
 
 /// What passed all doors of a sandbox.
 #[derive(Debug, Default)]
@@ -63,9 +61,14 @@ async fn admit(
     room: &Arc<Semaphore>,
 ) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
     let permit = Arc::clone(room).acquire_owned().await.ok()?;
+    Some((accept(listener).await?, permit))
+}
+
+/// The next connection; `None` when the listener is broken.
+async fn accept(listener: &TcpListener) -> Option<TcpStream> {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return Some((stream, permit)),
+            Ok((stream, _)) => return Some(stream),
             // The caller is out of descriptors: the queue keeps the connection until one is free.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -80,58 +83,31 @@ async fn admit(
 }
 
 async fn relay(inside: TcpStream, target: &Target, traffic: &Traffic) {
-    traffic.connections.fetch_add(1, Ordering::Relaxed);
-    let _ = inside.set_nodelay(true);
-    let outcome = match target {
-        Target::Tcp(address) => match TcpStream::connect(address).await {
-            Ok(outside) => {
-                let _ = outside.set_nodelay(true);
-                both_ways(inside, outside, traffic).await
-            }
-            Err(error) => refuse(&inside, error, traffic),
-        },
-        Target::Unix(path) => match UnixStream::connect(path).await {
-            Ok(outside) => both_ways(inside, outside, traffic).await,
-            Err(error) => refuse(&inside, error, traffic),
-        },
+    let outcome = match connect(target, traffic).await {
+        Ok(outside) => relay::both_ways(inside, &outside, &traffic.sent, &traffic.received).await,
+        Err(error) => {
+            // The client inside sees a reset, as it would from a closed port, not an empty answer.
+            let _ = inside.set_zero_linger();
+            Err(error)
+        }
     };
     if let Err(error) = outcome {
         tracing::debug!(%error, ?target, "a connection through a door ended early");
     }
 }
 
-/// The client inside sees a reset, as it would from a closed port, not an empty answer.
-fn refuse(inside: &TcpStream, error: io::Error, traffic: &Traffic) -> io::Result<()> {
-    traffic.refused.fetch_add(1, Ordering::Relaxed);
-    let _ = inside.set_zero_linger();
-    Err(error)
-}
-
-async fn both_ways<S>(inside: TcpStream, outside: S, traffic: &Traffic) -> io::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let (from_inside, to_inside) = inside.into_split();
-    let (from_outside, to_outside) = tokio::io::split(outside);
-    tokio::try_join!(
-        one_way(from_inside, to_outside, &traffic.sent),
-        one_way(from_outside, to_inside, &traffic.received)
-    )
-    .map(drop)
-}
-
-async fn one_way(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    count: &AtomicU64,
-) -> io::Result<()> {
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        let length = from.read(&mut buffer).await?;
-        if length == 0 {
-            return to.shutdown().await;
-        }
-        to.write_all(&buffer[..length]).await?;
-        count.fetch_add(length as u64, Ordering::Relaxed);
+/// Connects to a target, and counts it.
+pub async fn connect(target: &Target, traffic: &Traffic) -> io::Result<End> {
+    traffic.connections.fetch_add(1, Ordering::Relaxed);
+    let connected = match target {
+        Target::Tcp(address) => TcpStream::connect(address).await.map(|stream| {
+            let _ = stream.set_nodelay(true);
+            End::Tcp(stream)
+        }),
+        Target::Unix(path) => UnixStream::connect(path).await.map(End::Unix),
+    };
+    if connected.is_err() {
+        traffic.refused.fetch_add(1, Ordering::Relaxed);
     }
+    connected
 }

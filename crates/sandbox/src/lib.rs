@@ -10,7 +10,10 @@
 //! | `running` | clones, watches, kills; the parent's side |
 //! | `child`, `step`, `sys`, `wire` | the child's side: no allocation, no locks |
 //! | `seccomp`, `landlock_rules` | the layers around the command |
-//! | `door` | the only way out of the network namespace |
+//! | `door` | the way out of the network namespace that is always open |
+//! | `relay` | moves bytes between two sockets |
+//! | `watch` | everything else that wants out: noticed, written down, decided upon |
+//! | `netlink` | routes and rules inside, for `watch` |
 //! | `isolate`, `counters` | the site's own namespace and the proof that nothing left it |
 //! | `probe` | what this machine allows, by trying |
 //!
@@ -26,13 +29,16 @@ mod door;
 mod isolate;
 mod landlock_rules;
 mod layout;
+mod netlink;
 mod plan;
 mod probe;
+mod relay;
 mod running;
 mod seccomp;
 mod spec;
 mod step;
 mod sys;
+mod watch;
 mod wire;
 
 pub use counters::{InterfaceCounters, ProcessId, has_route, net_counters};
@@ -41,3 +47,6 @@ pub use plan::INSIDE_ID;
 pub use probe::{Check, probe};
 pub use running::{Exit, Outcome, Running, Sandbox};
 pub use spec::{Limits, Mount, Network, SandboxSpec, SiteDoor, Stdio, Target};
+pub use watch::{
+    Attempt, Decision, NetworkLog, Noted, Process, RefuseAll, TakeFuture, Transport, Verdict, Watcher,
+};

@@ -13,12 +13,15 @@ use crate::layout::{HOST, Layout, c_path, on_host};
 use crate::spec::{Limits, Network, SandboxSpec};
 use crate::step::{Step, Steps};
 use crate::sys::{ATTR_NODEV, ATTR_NOSUID, ATTR_RDONLY};
+use crate::watch::setup::{self, Role};
+use crate::wire::Socket;
 
 /// The user and group id of the command, whoever the caller is. Not 0: tools that find themselves
 /// root try to give files away (`tar`, older npm), which a namespace of one user cannot do.
 pub const INSIDE_ID: u32 = 1000;
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 const MAX_DOORS: usize = 64;
+const DOOR_BACKLOG: libc::c_int = 256;
 /// The smallest `kernel.pid_max` that the kernel accepts.
 const SMALLEST_PID_MAX: u64 = 301;
 /// Top-level entries that are made afresh instead of shown.
@@ -52,9 +55,11 @@ pub fn prepare(spec: &SandboxSpec) -> Result<Plan> {
     let landlock = landlock(&layout)?;
     steps.extend(layout.steps);
     steps.extend(kernel_file_systems(spec.limits)?);
-    steps.extend(finish(spec)?);
+    let (last, roles) = finish(spec)?;
+    steps.extend(last);
     Ok(Plan {
         steps: Steps(steps),
+        roles,
         programs: programs(spec)?,
         arguments: CArray::new(spec.command.iter().map(|s| c_string(s, "argument")).collect::<Result<_>>()?),
         environment: CArray::new(environment(spec)?),
@@ -88,17 +93,16 @@ fn check(spec: &SandboxSpec) -> Result<()> {
     if spec.hostname.is_empty() || spec.hostname.len() > 64 {
         return Err(Error::invalid("sandbox-hostname", "a host name has 1 to 64 bytes"));
     }
-    if let Network::Site(doors) = &spec.network {
-        if doors.len() > MAX_DOORS {
-            return Err(Error::invalid("sandbox-doors", format!("more than {MAX_DOORS} doors")));
-        }
-        for door in doors {
-            if !door.listen.ip().is_loopback() || door.listen.port() == 0 {
-                return Err(Error::invalid(
-                    "sandbox-doors",
-                    format!("{} is not a loopback address with a port", door.listen),
-                ));
-            }
+    let doors = spec.network.doors();
+    if doors.len() > MAX_DOORS {
+        return Err(Error::invalid("sandbox-doors", format!("more than {MAX_DOORS} doors")));
+    }
+    for door in doors {
+        if !door.listen.ip().is_loopback() || door.listen.port() == 0 {
+            return Err(Error::invalid(
+                "sandbox-doors",
+                format!("{} is not a loopback address with a port", door.listen),
+            ));
         }
     }
     Ok(())
@@ -147,7 +151,7 @@ fn file_system(spec: &SandboxSpec) -> Result<Layout> {
     for path in ALWAYS_HIDDEN.iter().map(Path::new).chain(spec.hide.iter().map(PathBuf::as_path)) {
         layout.hide(path)?;
     }
-    private_files(&mut layout, &spec.hostname)?;
+    private_files(&mut layout, spec)?;
     for mount in &spec.mounts {
         layout.ask(&mount.source, &mount.target, mount.writable)?;
     }
@@ -184,10 +188,14 @@ fn devices(layout: &mut Layout) -> Result<()> {
 }
 
 /// The few files that must not be the host's: who exists, and which names resolve.
-fn private_files(layout: &mut Layout, hostname: &str) -> Result<()> {
-    let id = INSIDE_ID;
+fn private_files(layout: &mut Layout, spec: &SandboxSpec) -> Result<()> {
+    let (id, hostname) = (INSIDE_ID, &spec.hostname);
+    let resolver = match spec.network {
+        Network::Watched { .. } => "nameserver 127.0.0.1\n",
+        _ => "",
+    };
     let files = [
-        ("/etc/resolv.conf", String::new()),
+        ("/etc/resolv.conf", resolver.to_owned()),
         ("/etc/hosts", format!("127.0.0.1 localhost {hostname}\n::1 localhost ip6-localhost ip6-loopback\n")),
         ("/etc/hostname", format!("{hostname}\n")),
         (
@@ -260,18 +268,27 @@ fn pid_max_is_private() -> bool {
     (numbers.next(), numbers.next()) >= (Some(6), Some(14))
 }
 
-fn finish(spec: &SandboxSpec) -> Result<Vec<Step>> {
+/// The last steps, and what the sockets are for that they hand out after those of the doors.
+fn finish(spec: &SandboxSpec) -> Result<(Vec<Step>, Vec<Role>)> {
     let mut steps = vec![
         Step::Hostname { name: spec.hostname.clone().into_bytes() },
         Step::Detach { target: c_path(Path::new(HOST))? },
         Step::Restrict { target: c"/".into(), attributes: ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV },
         Step::Loopback,
     ];
-    if let Network::Site(doors) = &spec.network {
-        let doors = doors.iter().map(|door| door.listen);
-        steps.extend(doors.map(|listen| Step::Door { address: listen.into(), text: listen.to_string() }));
+    let doors = spec.network.doors();
+    steps.extend(doors.iter().map(|door| Step::Socket {
+        socket: Socket::listener(door.listen, DOOR_BACKLOG),
+        text: format!("listening at {}", door.listen),
+    }));
+    let mut roles = Vec::new();
+    if let Network::Watched { .. } = &spec.network {
+        let taken: Vec<u16> = doors.iter().map(|door| door.listen.port()).collect();
+        let (watching, handed_out) = setup::steps(&taken);
+        steps.extend(watching);
+        roles = handed_out;
     }
-    Ok(steps)
+    Ok((steps, roles))
 }
 
 fn landlock(layout: &Layout) -> Result<Rules> {

@@ -9,7 +9,10 @@ use serde::Serialize;
 
 use crate::landlock_rules;
 use crate::seccomp;
+use crate::step::Step;
 use crate::sys::{self, Errno, Sys};
+use crate::watch::setup;
+use crate::wire;
 
 /// One thing that was tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -47,6 +50,7 @@ pub fn probe() -> Vec<Check> {
     checks.push(proc_mount());
     checks.push(recursive_read_only());
     checks.push(system_call_filter());
+    checks.push(watched_network());
     checks.push(landlock());
     checks.push(cgroups());
     checks
@@ -170,6 +174,39 @@ fn system_call_filter() -> Check {
         }),
     };
     check("system call filter", result, true, |_| "use a kernel with CONFIG_SECCOMP_FILTER".into())
+}
+
+/// The steps of [`crate::Network::Watched`], without handing out the sockets.
+fn watched_network() -> Check {
+    let (steps, _) = setup::steps(&[]);
+    let first = |count: usize| {
+        attempt(libc::CLONE_NEWUSER | libc::CLONE_NEWNET, || {
+            sys::loopback_up()?;
+            steps.iter().take(count).try_for_each(|step| match step {
+                Step::Socket { socket, .. } => wire::try_socket(socket),
+                other => other.run(-1),
+            })
+        })
+    };
+    let mut found = check("watched network", first(steps.len()), false, |errno| {
+        match errno {
+            libc::EPERM | libc::EACCES => {
+                "something around this process forbids netlink or packet sockets, usually a container's system call \
+                 filter; without it jobs still run, but what they try to reach is refused unseen"
+            }
+            _ => {
+                "use a kernel with nf_tables and its TPROXY expression (CONFIG_NF_TABLES_INET, CONFIG_NFT_TPROXY, \
+                 CONFIG_PACKET), or load them: `modprobe -a nf_tables nft_tproxy af_packet`"
+            }
+        }
+        .into()
+    });
+    if !found.ok {
+        let failing = (1..=steps.len()).find(|count| first(*count).is_err());
+        let what = failing.and_then(|count| steps.get(count - 1)).map(ToString::to_string);
+        found.detail = format!("{}: {}", what.unwrap_or_default(), found.detail);
+    }
+    found
 }
 
 fn landlock() -> Check {

@@ -19,7 +19,9 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::child::{self, Descriptors, Plan};
 use crate::door::{self, Traffic};
-use crate::spec::{Network, SandboxSpec, Stdio};
+use crate::spec::{Network, SandboxSpec, Stdio, Target};
+use crate::watch::setup::Role;
+use crate::watch::{NetworkLog, Part, Shared};
 use crate::wire::{self, Message};
 use crate::{plan, sys};
 
@@ -79,6 +81,7 @@ pub struct Running {
     pub stderr: Option<pipe::Receiver>,
     pid: u32,
     init: Arc<Init>,
+    shared: Option<Arc<Shared>>,
     task: JoinHandle<Outcome>,
     outcome: Option<Outcome>,
 }
@@ -104,11 +107,12 @@ impl Sandbox {
         let control = watch_fd(control)?;
         // From here on dropping `init` kills the child, also when this future is dropped.
         let started = tokio::time::timeout(START_PATIENCE, started(&control)).await;
-        let listeners = match started {
-            Ok(Ok(listeners)) => listeners,
+        let sockets = match started {
+            Ok(Ok(sockets)) => sockets,
             Ok(Err(failure)) => return Err(failure.explain(&plan, &spec)),
             Err(_) => return Err(unavailable("setting up the sandbox took longer than 30 seconds")),
         };
+        let (served, shared) = served(sockets, &spec, plan.roles, init.pid)?;
         let [stdin, stdout, stderr] = ends;
         let wired = |error| Error::io("reading a sandbox's pipes", error);
         Ok(Running {
@@ -117,7 +121,8 @@ impl Sandbox {
             stderr: stderr.map(pipe::Receiver::from_owned_fd).transpose().map_err(wired)?,
             pid: init.pid,
             init: Arc::clone(&init),
-            task: tokio::spawn(supervise(init, control, listeners, spec)),
+            shared,
+            task: tokio::spawn(supervise(init, control, served, spec)),
             outcome: None,
         })
     }
@@ -141,6 +146,13 @@ impl Running {
     /// Kills everything inside. [`Running::wait`] then tells [`Exit::Killed`].
     pub fn kill(&self) {
         self.init.kill();
+    }
+
+    /// What was attempted so far, or in all after [`Running::wait`]; `None` when the network is not
+    /// [`Network::Watched`].
+    #[must_use]
+    pub fn network_log(&self) -> Option<NetworkLog> {
+        self.shared.as_ref().map(|shared| shared.recorder.snapshot())
     }
 
     /// The process id of the sandbox's init, as seen by the caller, e.g. for [`crate::net_counters`].
@@ -209,20 +221,16 @@ impl Drop for Init {
     }
 }
 
-async fn supervise(
-    init: Arc<Init>,
-    control: AsyncFd<OwnedFd>,
-    listeners: Vec<TcpListener>,
-    spec: SandboxSpec,
-) -> Outcome {
+async fn supervise(init: Arc<Init>, control: AsyncFd<OwnedFd>, served: Served, spec: SandboxSpec) -> Outcome {
     let begin = Instant::now();
-    let traffic = Arc::new(Traffic::default());
+    let traffic = served.traffic;
     let (ended, watching) = watch::channel(false);
-    let mut doors = JoinSet::new();
-    if let Network::Site(wanted) = spec.network {
-        for (listener, door) in listeners.into_iter().zip(wanted) {
-            doors.spawn(door::serve(listener, door.to, Arc::clone(&traffic), watching.clone()));
-        }
+    let mut tasks = JoinSet::new();
+    for (listener, to) in served.doors {
+        tasks.spawn(door::serve(listener, to, Arc::clone(&traffic), watching.clone()));
+    }
+    for (part, shared) in served.parts {
+        part.spawn(shared, watching.clone(), &mut tasks);
     }
     let mut timed_out = false;
     tokio::select! {
@@ -241,7 +249,7 @@ async fn supervise(
         _ => Exit::Killed,
     };
     let _ = ended.send(true);
-    while doors.join_next().await.is_some() {}
+    while tasks.join_next().await.is_some() {}
     Outcome {
         status,
         duration,
@@ -250,6 +258,39 @@ async fn supervise(
         bytes_sent: traffic.sent.load(Ordering::Relaxed),
         bytes_received: traffic.received.load(Ordering::Relaxed),
     }
+}
+
+/// The sockets that came out of the sandbox, with what is behind them.
+struct Served {
+    traffic: Arc<Traffic>,
+    doors: Vec<(TcpListener, Target)>,
+    parts: Vec<(Part, Arc<Shared>)>,
+}
+
+fn served(
+    sockets: Vec<OwnedFd>,
+    spec: &SandboxSpec,
+    roles: Vec<Role>,
+    init: u32,
+) -> Result<(Served, Option<Arc<Shared>>)> {
+    let registering = |error| Error::io("registering a sandbox's sockets", error);
+    let traffic = Arc::new(Traffic::default());
+    let mut sockets = sockets.into_iter();
+    let doors = spec.network.doors().iter().zip(sockets.by_ref()).map(|(door, socket)| {
+        let listener = TcpListener::from_std(std::net::TcpListener::from(socket)).map_err(registering)?;
+        Ok((listener, door.to.clone()))
+    });
+    let doors = doors.collect::<Result<_>>()?;
+    let Network::Watched { watcher, .. } = &spec.network else {
+        return Ok((Served { traffic, doors, parts: Vec::new() }, None));
+    };
+    let shared = Arc::new(Shared::new(Arc::clone(watcher), Arc::clone(&traffic), init));
+    let parts = roles
+        .into_iter()
+        .zip(sockets)
+        .map(|(role, socket)| Ok((Part::new(role, socket).map_err(registering)?, Arc::clone(&shared))))
+        .collect::<Result<_>>()?;
+    Ok((Served { traffic, doors, parts }, Some(shared)))
 }
 
 async fn after(wall: Option<Duration>) {
@@ -298,18 +339,15 @@ fn unavailable(message: impl Into<String>) -> Error {
         .hint("`cofferdam doctor` shows which part of the isolation this machine does not allow")
 }
 
-/// Collects the doors until the command runs.
-async fn started(control: &AsyncFd<OwnedFd>) -> std::result::Result<Vec<TcpListener>, Failure> {
-    let mut listeners = Vec::new();
+/// Collects the sockets until the command runs.
+async fn started(control: &AsyncFd<OwnedFd>) -> std::result::Result<Vec<OwnedFd>, Failure> {
+    let mut sockets = Vec::new();
     loop {
         let mut ready = control.readable().await.map_err(|_| Failure::Silent)?;
         match ready.try_io(|socket| wire::receive(socket.get_ref())) {
             Err(_) => {}
-            Ok(Ok(Some((Message::Door, Some(socket))))) => {
-                let listener = std::net::TcpListener::from(socket);
-                listeners.push(TcpListener::from_std(listener).map_err(|_| Failure::Silent)?);
-            }
-            Ok(Ok(Some((Message::Started, _)))) => return Ok(listeners),
+            Ok(Ok(Some((Message::Socket, Some(socket))))) => sockets.push(socket),
+            Ok(Ok(Some((Message::Started, _)))) => return Ok(sockets),
             Ok(Ok(Some((message, _)))) => return Err(Failure::Said(message)),
             Ok(Ok(None) | Err(_)) => return Err(Failure::Silent),
         }

@@ -22,9 +22,9 @@ pub struct Filter(&'static [sock_filter]);
 
 /// `struct sock_fprog`.
 #[repr(C)]
-struct Program {
-    length: libc::c_ushort,
-    filter: *const sock_filter,
+pub struct Program {
+    pub length: libc::c_ushort,
+    pub filter: *const sock_filter,
 }
 
 impl Filter {

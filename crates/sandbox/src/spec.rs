@@ -3,9 +3,13 @@
 //! Plain data; nothing here talks to the kernel and nothing has a default that opens a door.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::watch::Watcher;
 
 /// Everything about one sandbox. Nothing of the caller's process is inherited beyond this.
 #[derive(Clone, Debug)]
@@ -65,14 +69,61 @@ pub struct Mount {
 }
 
 /// What the command can reach. Every variant has its own network namespace with nothing but `lo`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub enum Network {
     /// Only its own loopback.
     #[default]
     None,
     /// Its own loopback, on which these doors lead out.
     Site(Vec<SiteDoor>),
+    /// Doors as above; beside them every name has an address, every address can be dialled, and all
+    /// of it lands in the recorder, where the watcher decides. [`crate::Running::network_log`] tells.
+    Watched {
+        /// The doors, which are not watched.
+        doors: Vec<SiteDoor>,
+        /// Who decides.
+        watcher: Arc<dyn Watcher>,
+    },
 }
+
+impl Network {
+    /// The doors of any variant.
+    #[must_use]
+    pub fn doors(&self) -> &[SiteDoor] {
+        match self {
+            Self::None => &[],
+            Self::Site(doors) | Self::Watched { doors, .. } => doors,
+        }
+    }
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Site(doors) => f.debug_tuple("Site").field(doors).finish(),
+            Self::Watched { doors, .. } => {
+                f.debug_struct("Watched").field("doors", doors).finish_non_exhaustive()
+            }
+        }
+    }
+}
+
+/// Two watched networks are equal when they have the same watcher, not only an equal one.
+impl PartialEq for Network {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::None, Self::None) => true,
+            (Self::Site(a), Self::Site(b)) => a == b,
+            (Self::Watched { doors: a, watcher: x }, Self::Watched { doors: b, watcher: y }) => {
+                a == b && Arc::ptr_eq(x, y)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Network {}
 
 /// One listening address inside that leads to one target outside.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use std::ffi::CString;
 use std::fmt;
 use std::os::fd::RawFd;
 
+use crate::netlink::{self, Messages};
 use crate::sys::{self, Sys};
 use crate::wire;
 
@@ -44,8 +45,10 @@ pub enum Step {
     Hostname { name: Vec<u8> },
     /// Brings `lo` up.
     Loopback,
-    /// Listens and sends the socket to the parent.
-    Door { address: wire::Address, text: String },
+    /// Changes the network namespace by netlink; `text` says what for, e.g. "adding a route".
+    Netlink { family: libc::c_int, messages: Messages, text: String },
+    /// Opens a socket and sends it to the parent; `text` says what for, e.g. "listening at ADDRESS".
+    Socket { socket: wire::Socket, text: String },
 }
 
 impl Step {
@@ -79,7 +82,8 @@ impl Step {
             }
             Self::Hostname { name } => sys::set_hostname(name),
             Self::Loopback => sys::loopback_up(),
-            Self::Door { address, .. } => wire::open_door(control, address),
+            Self::Netlink { family, messages, .. } => netlink::exchange(*family, messages),
+            Self::Socket { socket, .. } => wire::open_socket(control, socket),
         }
     }
 }
@@ -115,7 +119,7 @@ impl fmt::Display for Step {
             Self::Detach { target } => write!(f, "detaching {}", target.to_string_lossy()),
             Self::Hostname { name } => write!(f, "naming the host {}", String::from_utf8_lossy(name)),
             Self::Loopback => write!(f, "bringing the loopback device up"),
-            Self::Door { text, .. } => write!(f, "listening at {text}"),
+            Self::Netlink { text, .. } | Self::Socket { text, .. } => f.write_str(text),
         }
     }
 }

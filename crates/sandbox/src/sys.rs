@@ -225,6 +225,41 @@ pub fn write(fd: RawFd, bytes: &[u8]) -> Sys {
     }
 }
 
+/// One read(2).
+pub fn read(fd: RawFd, bytes: &mut [u8]) -> Sys<usize> {
+    // SAFETY: the slice is live for its length.
+    let length = unsafe { libc::read(fd, bytes.as_mut_ptr().cast(), bytes.len()) };
+    check(length as libc::c_long).map(|length| length as usize)
+}
+
+/// socket(2), always close-on-exec.
+pub fn socket(domain: libc::c_int, kind: libc::c_int, protocol: libc::c_int) -> Sys<RawFd> {
+    // SAFETY: plain socket creation.
+    check(unsafe { libc::socket(domain, kind | libc::SOCK_CLOEXEC, protocol) }.into()).map(|fd| fd as RawFd)
+}
+
+/// setsockopt(2) with the bytes of `value`, which must be plain C data of the type that the option takes.
+pub fn socket_option<T>(fd: RawFd, level: libc::c_int, name: libc::c_int, value: &T) -> Sys {
+    // SAFETY: the kernel reads `size_of::<T>()` bytes of a live value.
+    let done = unsafe {
+        libc::setsockopt(fd, level, name, std::ptr::from_ref(value).cast(), size_of::<T>() as libc::socklen_t)
+    };
+    check(done.into()).map(drop)
+}
+
+/// bind(2) to an address as the kernel reads it.
+pub fn bind_socket(fd: RawFd, address: &[u8]) -> Sys {
+    // SAFETY: the slice is live for its length, and the kernel checks what it holds.
+    let done = unsafe { libc::bind(fd, address.as_ptr().cast(), address.len() as libc::socklen_t) };
+    check(done.into()).map(drop)
+}
+
+/// listen(2).
+pub fn listen(fd: RawFd, backlog: libc::c_int) -> Sys {
+    // SAFETY: no memory is involved.
+    check(unsafe { libc::listen(fd, backlog) }.into()).map(drop)
+}
+
 /// close(2), whose failure nobody could act on.
 pub fn close(fd: RawFd) {
     // SAFETY: closing any number is memory-safe; callers only pass their own descriptors.

@@ -1,5 +1,5 @@
 //! The conversation between child and parent: fixed-size messages on a packet socket, some of them
-//! with a listening socket attached.
+//! with a socket attached.
 //!
 //! The sending half runs in the child and allocates nothing.
 
@@ -7,48 +7,68 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
+use seccompiler::sock_filter;
+
+use crate::seccomp::Program;
 use crate::sys::{self, Sys};
 
-/// A socket address as the kernel reads it.
-#[derive(Clone, Copy)]
-pub struct Address {
-    bytes: [u8; size_of::<libc::sockaddr_in6>()],
-    length: libc::socklen_t,
-    family: libc::c_int,
+/// A socket that the child opens inside and hands out.
+#[derive(Debug)]
+pub struct Socket {
+    pub domain: libc::c_int,
+    pub kind: libc::c_int,
+    pub protocol: libc::c_int,
+    /// Level, name and value, set before the address is bound.
+    pub options: Vec<(libc::c_int, libc::c_int, libc::c_int)>,
+    /// A classic BPF program that says what the socket sees; empty for everything.
+    pub filter: Vec<sock_filter>,
+    /// The address as the kernel reads it.
+    pub address: Vec<u8>,
+    /// The length of the accept queue of one that listens.
+    pub backlog: Option<libc::c_int>,
 }
 
-impl std::fmt::Debug for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Address(family {})", self.family)
+impl Socket {
+    /// A listening TCP socket.
+    pub fn listener(address: SocketAddr, backlog: libc::c_int) -> Self {
+        let kind = libc::SOCK_STREAM;
+        Self { backlog: Some(backlog), ..Self::bound(kind, address) }
+    }
+
+    /// A socket bound to an IP address.
+    pub fn bound(kind: libc::c_int, address: SocketAddr) -> Self {
+        let domain = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+        let (options, filter) = (Vec::new(), Vec::new());
+        Self { domain, kind, protocol: 0, options, filter, address: raw_address(address), backlog: None }
     }
 }
 
-impl From<SocketAddr> for Address {
-    fn from(address: SocketAddr) -> Self {
-        let mut bytes = [0; size_of::<libc::sockaddr_in6>()];
-        let (length, family) = match address {
-            SocketAddr::V4(v4) => {
-                bytes[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
-                bytes[2..4].copy_from_slice(&v4.port().to_be_bytes());
-                bytes[4..8].copy_from_slice(&v4.ip().octets());
-                (size_of::<libc::sockaddr_in>(), libc::AF_INET)
-            }
-            SocketAddr::V6(v6) => {
-                bytes[..2].copy_from_slice(&(libc::AF_INET6 as u16).to_ne_bytes());
-                bytes[2..4].copy_from_slice(&v6.port().to_be_bytes());
-                bytes[8..24].copy_from_slice(&v6.ip().octets());
-                (size_of::<libc::sockaddr_in6>(), libc::AF_INET6)
-            }
-        };
-        Self { bytes, length: length as libc::socklen_t, family }
+/// `struct sockaddr_in` or `sockaddr_in6`.
+pub fn raw_address(address: SocketAddr) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(size_of::<libc::sockaddr_in6>());
+    match address {
+        SocketAddr::V4(v4) => {
+            bytes.extend((libc::AF_INET as u16).to_ne_bytes());
+            bytes.extend(v4.port().to_be_bytes());
+            bytes.extend(v4.ip().octets());
+            bytes.resize(size_of::<libc::sockaddr_in>(), 0);
+        }
+        SocketAddr::V6(v6) => {
+            bytes.extend((libc::AF_INET6 as u16).to_ne_bytes());
+            bytes.extend(v6.port().to_be_bytes());
+            bytes.extend([0; 4]);
+            bytes.extend(v6.ip().octets());
+            bytes.resize(size_of::<libc::sockaddr_in6>(), 0);
+        }
     }
+    bytes
 }
 
 /// What the child tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// A listening socket is attached.
-    Door,
+    /// A socket is attached, in the order of the set-up.
+    Socket,
     /// Set-up step `step` failed with `errno`.
     SetupFailed { step: i32, errno: i32 },
     /// The command's own preparation or exec failed; `stage` is an index of [`STAGES`].
@@ -77,7 +97,7 @@ const LENGTH: usize = 12;
 impl Message {
     fn encode(self) -> [u8; LENGTH] {
         let [kind, a, b] = match self {
-            Self::Door => [1, 0, 0],
+            Self::Socket => [1, 0, 0],
             Self::SetupFailed { step, errno } => [2, step, errno],
             Self::StartFailed { stage, errno } => [3, stage, errno],
             Self::Started => [4, 0, 0],
@@ -94,7 +114,7 @@ impl Message {
     fn decode(bytes: [u8; LENGTH]) -> Option<Self> {
         let word = |at: usize| i32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         Some(match word(0) {
-            1 => Self::Door,
+            1 => Self::Socket,
             2 => Self::SetupFailed { step: word(4), errno: word(8) },
             3 => Self::StartFailed { stage: word(4), errno: word(8) },
             4 => Self::Started,
@@ -172,23 +192,33 @@ pub fn receive(control: &impl AsRawFd) -> io::Result<Option<(Message, Option<Own
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not a message of the sandbox's init"))
 }
 
-/// Listens on `address` in the child's network namespace and sends the socket to the parent.
-pub fn open_door(control: RawFd, address: &Address) -> Sys {
-    // SAFETY: plain socket creation.
-    let socket = unsafe {
-        libc::socket(address.family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0)
-    };
-    if socket < 0 {
-        return Err(sys::errno());
-    }
-    // SAFETY: `bytes` holds a socket address of `length` bytes.
-    let listening = unsafe {
-        libc::bind(socket, address.bytes.as_ptr().cast(), address.length) == 0
-            && libc::listen(socket, 256) == 0
-    };
-    let done = if listening { send(control, Message::Door, Some(socket)) } else { Err(sys::errno()) };
+/// Opens a socket in the child's network namespace and sends it to the parent.
+pub fn open_socket(control: RawFd, wanted: &Socket) -> Sys {
+    let socket = sys::socket(wanted.domain, wanted.kind | libc::SOCK_NONBLOCK, wanted.protocol)?;
+    let done = prepare(socket, wanted).and_then(|()| send(control, Message::Socket, Some(socket)));
     sys::close(socket);
     done
+}
+
+/// Opens a socket and closes it again, to see whether it can be done.
+pub fn try_socket(wanted: &Socket) -> Sys {
+    let socket = sys::socket(wanted.domain, wanted.kind | libc::SOCK_NONBLOCK, wanted.protocol)?;
+    let done = prepare(socket, wanted);
+    sys::close(socket);
+    done
+}
+
+fn prepare(socket: RawFd, wanted: &Socket) -> Sys {
+    for (level, name, value) in &wanted.options {
+        sys::socket_option(socket, *level, *name, value)?;
+    }
+    if !wanted.filter.is_empty() {
+        let program =
+            Program { length: wanted.filter.len() as libc::c_ushort, filter: wanted.filter.as_ptr() };
+        sys::socket_option(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)?;
+    }
+    sys::bind_socket(socket, &wanted.address)?;
+    wanted.backlog.map_or(Ok(()), |backlog| sys::listen(socket, backlog))
 }
 
 #[cfg(test)]
@@ -198,7 +228,7 @@ mod tests {
     #[test]
     fn every_message_survives_the_wire() {
         for message in [
-            Message::Door,
+            Message::Socket,
             Message::SetupFailed { step: 7, errno: 13 },
             Message::StartFailed { stage: 6, errno: 2 },
             Message::Started,

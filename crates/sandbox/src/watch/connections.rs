@@ -1,0 +1,173 @@
+//! Accepts every TCP connection that leaves the sandbox, learns where it was going, asks the
+//! watcher, and resets, relays or hands over.
+//!
+//! The listener is never left waiting: a connection that cannot be looked at, because too many are
+//! already, is decided at once without its first bytes.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::unix::AsyncFd;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::first_bytes::{self, Claim, MAX_LOOK};
+use super::owner::Table;
+use super::{Attempt, Decision, Shared, Transport, Verdict};
+use crate::{door, relay};
+
+/// How long first bytes are waited for: a client that speaks first has done it by then, also one that
+/// reads its certificates between connecting and speaking; one that waits is still refused in 100 ms.
+const LOOK: Duration = Duration::from_millis(70);
+/// Between two looks at an incomplete beginning.
+const AGAIN: Duration = Duration::from_millis(1);
+/// Before a connection is accepted that could not be.
+const LATER: Duration = Duration::from_millis(20);
+/// Connections at all; more wait in the queue until one of these has been decided.
+const MAX_TASKS: usize = super::MAX_OPEN + 2 * super::MAX_LOOKING;
+
+/// Serves until the end; then decides about what had arrived, and lets open ones finish.
+pub async fn serve(listener: AsyncFd<OwnedFd>, shared: Arc<Shared>, mut ended: watch::Receiver<bool>) {
+    let mut tasks = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            Some(_) = tasks.join_next() => continue,
+            accepted = accept(&listener), if tasks.len() < MAX_TASKS => accepted,
+            _ = ended.wait_for(|ended| *ended) => break,
+        };
+        let Some(stream) = accepted else { break };
+        tasks.spawn(one(stream, Arc::clone(&shared)));
+    }
+    drop(listener);
+    let _ = tokio::time::timeout(door::DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
+}
+
+/// The next connection, also one that its client has already given up: who connects and resets at
+/// once must not stay unseen, so the peer's address, which is gone then, is not asked for.
+async fn accept(listener: &AsyncFd<OwnedFd>) -> Option<TcpStream> {
+    loop {
+        let mut ready = listener.readable().await.ok()?;
+        match ready.try_io(accept_now) {
+            Err(_) => {}
+            Ok(stream) => match stream.and_then(TcpStream::from_std) {
+                Ok(stream) => return Some(stream),
+                // Usually the caller is out of descriptors: the queue keeps the connection.
+                Err(error) => {
+                    tracing::debug!(%error, "a watched connection waits");
+                    tokio::time::sleep(LATER).await;
+                }
+            },
+        }
+    }
+}
+
+fn accept_now(listener: &AsyncFd<OwnedFd>) -> io::Result<std::net::TcpStream> {
+    let none = std::ptr::null_mut();
+    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: no address is asked for; a new descriptor is ours alone.
+    unsafe {
+        match libc::accept4(listener.as_raw_fd(), none, none.cast(), flags) {
+            -1 => Err(io::Error::last_os_error()),
+            socket => Ok(OwnedFd::from_raw_fd(socket).into()),
+        }
+    }
+}
+
+async fn one(stream: TcpStream, shared: Arc<Shared>) {
+    let Ok(dialled) = stream.local_addr() else { return };
+    let name = shared.names.name(dialled.ip());
+    let mut attempt = shared.attempt(Transport::Tcp, name.as_deref(), dialled.ip(), dialled.port());
+    let Ok(client) = stream.peer_addr() else {
+        return shared.note(&attempt, Decision::Refused);
+    };
+    if dialled.ip().is_loopback() {
+        // Somebody inside has found the listener's own address.
+        attempt.process = shared.process(Table::Tcp, &attempt, client, dialled).await;
+        shared.note(&attempt, Decision::Refused);
+        return reset(&stream);
+    }
+    let verdict = match shared.watcher.decide_early(&attempt) {
+        Some(verdict) => {
+            attempt.process = shared.process(Table::Tcp, &attempt, client, dialled).await;
+            verdict
+        }
+        None => {
+            let who = attempt.clone();
+            let (claim, process) =
+                tokio::join!(claim(&stream, &shared), shared.process(Table::Tcp, &who, client, dialled));
+            (attempt.tls, attempt.tls_server_name) = (claim.tls, claim.server_name);
+            (attempt.http_host, attempt.http_target) = (claim.http_host, claim.http_target);
+            attempt.process = process;
+            shared.watcher.decide(&attempt)
+        }
+    };
+    carry_out(verdict, attempt, stream, &shared).await;
+}
+
+async fn carry_out(verdict: Verdict, attempt: Attempt, stream: TcpStream, shared: &Shared) {
+    if verdict == Verdict::Refuse {
+        shared.note(&attempt, Decision::Refused);
+        return reset(&stream);
+    }
+    let Ok(_open) = Arc::clone(&shared.open).try_acquire_owned() else {
+        shared.note(&attempt, Decision::Overload);
+        return reset(&stream);
+    };
+    match verdict {
+        Verdict::Relay(target) => match door::connect(&target, &shared.traffic).await {
+            Ok(outside) => {
+                shared.note(&attempt, Decision::Relayed);
+                let (sent, received) = (&shared.traffic.sent, &shared.traffic.received);
+                if let Err(error) = relay::both_ways(stream, &outside, sent, received).await {
+                    tracing::debug!(%error, ?target, "a relayed connection ended early");
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, ?target, "the target of a relay cannot be reached");
+                shared.note(&attempt, Decision::Unreachable);
+                reset(&stream);
+            }
+        },
+        Verdict::Take | Verdict::Refuse => {
+            shared.note(&attempt, Decision::Taken);
+            shared.watcher.take(attempt, stream).await;
+        }
+    }
+}
+
+/// The client sees at once that it was refused, whatever it has sent.
+fn reset(stream: &TcpStream) {
+    let _ = stream.set_zero_linger();
+}
+
+/// Looks at the first bytes without taking them.
+async fn claim(stream: &TcpStream, shared: &Shared) -> Claim {
+    match shared.looking.try_acquire() {
+        Ok(_looking) => first_claim(stream).await,
+        Err(_) => Claim::default(),
+    }
+}
+
+async fn first_claim(stream: &TcpStream) -> Claim {
+    let until = Instant::now() + LOOK;
+    let mut buffer = Vec::new();
+    let mut best = Claim::default();
+    loop {
+        let Ok(Ok(())) = tokio::time::timeout_at(until, stream.readable()).await else { return best };
+        buffer.resize(MAX_LOOK, 0);
+        let Ok(Ok(length)) = tokio::time::timeout_at(until, stream.peek(&mut buffer)).await else {
+            return best;
+        };
+        let (claim, complete) = first_bytes::look(buffer.get(..length).unwrap_or_default());
+        best = claim;
+        if complete || length == 0 || Instant::now() >= until {
+            return best;
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
