@@ -27,7 +27,7 @@ pub fn route(request: &Request) -> Option<Route> {
     }
     let segments = path_segments(&request.path).ok()?;
     match segments.first().map(String::as_str) {
-        None => Some(Route::Api("list")),
+        None => matches!(request.path.as_str(), "" | "/").then_some(Route::Api("list")),
         Some(KEPT) => Some(Route::File { path: segments.join("/"), package: None }),
         Some(_) => None,
     }

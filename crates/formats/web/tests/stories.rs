@@ -69,7 +69,8 @@ async fn an_answer_is_kept_as_it_came_with_the_headers_that_matter() {
     assert_eq!(upstream.asked(), [address], "path and query are asked for byte for byte");
     let (status, headers, body) = get(&repository, "/https/files.example/a//b%2Fc?q=1").await;
     assert_eq!((status, body.as_str()), (StatusCode::OK, "body"));
-    assert_eq!((&headers[header::CONTENT_TYPE], &headers[header::ETAG]), (&there[0].1, &there[1].1));
+    assert_eq!(headers[header::CONTENT_TYPE], there[0].1);
+    assert_eq!(headers[header::ETAG], there[1].1);
     assert!(!headers.contains_key(header::SET_COOKIE) && !headers.contains_key(header::SERVER));
     assert_eq!(headers[&cofferdam_format_web::DIGEST], format!("sha256:{}", Sha256::of(b"body")));
 }
@@ -146,18 +147,18 @@ async fn the_same_answer_again_is_no_new_release() {
 
 #[tokio::test]
 async fn credentials_are_asked_with_and_never_kept() {
-    let signed = "https://store.example/x?X-Amz-Signature=abc&n=1";
+    let signed = "https://store.example/x?X-Amz-Signature=hunter2&n=1";
     let location = [("location", signed)];
     let upstream = upstream()
-        .with_answer("https://files.example/get", StatusCode::FOUND, &location, "go to X-Amz-Signature=abc")
+        .with_answer("https://files.example/get", StatusCode::FOUND, &location, "go to X-Amz-Signature=hunter2")
         .with(signed, "application/octet-stream", "bytes");
     let repository = mirror();
     let redirect = record(&repository, &upstream, "/https/files.example/get").await;
     let live = redirect.answer.as_ref().expect("the recorded client is led to the real place");
     assert_eq!(live.headers[header::LOCATION], signed);
-    let target = record(&repository, &upstream, "/https/store.example/x?X-Amz-Signature=abc&n=1").await;
+    let target = record(&repository, &upstream, "/https/store.example/x?X-Amz-Signature=hunter2&n=1").await;
     let kept = format!("{:?}{:?}", redirect.changes, target.changes);
-    assert!(!kept.contains("abc"), "{kept}");
+    assert!(!kept.contains("hunter2"), "{kept}");
     let (_, headers, body) = get(&repository, "/https/files.example/get").await;
     assert_eq!(body, "", "a redirect's text repeats its target");
     let shown = headers[header::LOCATION].to_str().unwrap().replace("https://", "/https/");
@@ -277,7 +278,8 @@ async fn a_page_lists_addresses_as_text_and_a_program_gets_json() {
     assert_eq!((&one["answers"][0]["url"], &one["answers"][0]["size"]), (&Value::from(asked), &1.into()));
     let (status, headers, page) = repository.get(&Web, "/?package=files.example%2Fo%2Fr", "text/html").await;
     let page = String::from_utf8_lossy(&page).into_owned();
-    assert_eq!((status, &headers[header::CONTENT_SECURITY_POLICY]), (StatusCode::OK, &"default-src 'none'"));
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(headers[header::CONTENT_SECURITY_POLICY], "default-src 'none'");
     assert!(page.contains("1 bytes") && !page.contains("<b>"), "{page}");
     assert_eq!(get(&repository, "/?package=nobody.example").await.0, StatusCode::NOT_FOUND);
 }
