@@ -150,7 +150,12 @@ async fn credentials_are_asked_with_and_never_kept() {
     let signed = "https://store.example/x?X-Amz-Signature=hunter2&n=1";
     let location = [("location", signed)];
     let upstream = upstream()
-        .with_answer("https://files.example/get", StatusCode::FOUND, &location, "go to X-Amz-Signature=hunter2")
+        .with_answer(
+            "https://files.example/get",
+            StatusCode::FOUND,
+            &location,
+            "go to X-Amz-Signature=hunter2",
+        )
         .with(signed, "application/octet-stream", "bytes");
     let repository = mirror();
     let redirect = record(&repository, &upstream, "/https/files.example/get").await;
