@@ -23,10 +23,13 @@ pub const NAME: &str = "files.example";
 #[derive(Clone, Default)]
 pub struct FakeSite(Arc<Mutex<Table>>);
 
+/// Status, headers and body.
+type Kept = (u16, Vec<(String, String)>, Vec<u8>);
+
 #[derive(Default)]
 struct Table {
     port: u16,
-    answers: HashMap<String, (u16, Vec<(String, String)>, Vec<u8>)>,
+    answers: HashMap<String, Kept>,
     asked: Vec<SiteAsked>,
 }
 
