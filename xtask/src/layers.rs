@@ -36,7 +36,7 @@ pub fn layer(name: &str) -> Option<Layer> {
     match name {
         "types" | "versions" | "pipeline" | "runner-api" | "policy" => Some(Layer::Pure),
         "blobs" | "store" | "trust" | "audit" | "delta" | "parity" | "transfer" | "git" | "scan"
-        | "sandbox" | "station" | "upstream" => Some(Layer::Mechanism),
+        | "sandbox" | "station" | "upstream" | "gateway" => Some(Layer::Mechanism),
         name if name.starts_with("format-") => Some(Layer::Mechanism),
         "registry" | "crossing" | "forge" | "delivery" | "access" | "report" => Some(Layer::UseCase),
         "http" | "web" | "runner" | "verify" | "cofferdam" => Some(Layer::Edge),

@@ -32,6 +32,9 @@ pub struct Config {
     /// What receipts may tell.
     #[serde(default)]
     pub receipts: ReceiptsConfig,
+    /// What builds fetch beside their package clients.
+    #[serde(default)]
+    pub web: WebConfig,
     /// Upstreams by format, instead of those of the person's own client configuration.
     #[serde(default)]
     pub upstream: BTreeMap<String, UpstreamConfig>,
@@ -101,6 +104,14 @@ impl Default for ReceiptsConfig {
     }
 }
 
+/// What builds fetch beside their package clients.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebConfig {
+    /// Whether a recorded build may reach this machine's own addresses through the site.
+    pub local_addresses: bool,
+}
+
 /// An upstream given by hand.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -120,6 +131,7 @@ pub const OVERRIDES: &[(&str, &str)] = &[
     ("COFFERDAM_RUNNER_ENABLED", "runner.enabled"),
     ("COFFERDAM_RUNNER_CONCURRENCY", "runner.concurrency"),
     ("COFFERDAM_RECEIPTS_LEVEL", "receipts.level"),
+    ("COFFERDAM_WEB_LOCAL_ADDRESSES", "web.local_addresses"),
 ];
 
 impl Config {

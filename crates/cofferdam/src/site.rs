@@ -13,7 +13,7 @@ use cofferdam_registry::{Registry, RegistryParts};
 use cofferdam_store::Db;
 use cofferdam_trust::SigningKey;
 use cofferdam_types::{Clock, Error, Result, time::SystemClock};
-use cofferdam_upstream::{HttpUpstream, Options, Override};
+use cofferdam_upstream::{HttpUpstream, Options, Override, WebUpstream};
 
 use crate::{
     config::{Config, Role},
@@ -28,6 +28,7 @@ pub fn formats() -> Vec<Arc<dyn Format>> {
         Arc::new(cofferdam_format_generic::Generic),
         Arc::new(cofferdam_format_npm::Npm),
         Arc::new(cofferdam_format_pypi::PyPi),
+        Arc::new(cofferdam_format_web::Web),
     ]
 }
 
@@ -123,7 +124,7 @@ fn default_groups() -> Vec<(String, String)> {
 }
 
 /// Creates the repositories of a new site: for each format a hosted one, a mirror, and a group of
-/// both in which ours come first.
+/// both in which ours come first. A format in which nobody publishes has its mirror only, under its name.
 ///
 /// # Errors
 /// `Internal` when the database fails.
@@ -131,7 +132,14 @@ pub async fn create_repositories(registry: &Registry) -> Result<()> {
     let mut tx = registry.db().write().await?;
     let name = |text: String| text.parse().map_err(|e| Error::internal("a repository's name", e));
     for format in formats() {
+        let published = format.is_published();
         let format = format.name();
+        if !published {
+            registry
+                .create(&mut tx, "system", &name(format.to_owned())?, format, RepositoryKind::Mirror, &[])
+                .await?;
+            continue;
+        }
         let (local, mirror) = (name(format!("{format}-local"))?, name(format!("{format}-mirror"))?);
         registry.create(&mut tx, "system", &local, format, RepositoryKind::Hosted, &[]).await?;
         registry.create(&mut tx, "system", &mirror, format, RepositoryKind::Mirror, &[]).await?;
@@ -171,5 +179,8 @@ async fn upstreams(config: &Config) -> Result<BTreeMap<&'static str, Arc<dyn Ups
         let format = one.format;
         out.insert(format, Arc::new(HttpUpstream::new(one, &Options::default())?));
     }
+    // Beside the registries, every address there is; only what a recording asks for is ever fetched.
+    let web = WebUpstream::new(&Options::default(), config.web.local_addresses)?;
+    out.insert(cofferdam_format_web::Web.name(), Arc::new(web));
     Ok(out)
 }

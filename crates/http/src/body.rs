@@ -27,7 +27,15 @@ impl Asked<'_> {
 
     fn has(&self, etag: &str) -> bool {
         let tags = self.text(header::IF_NONE_MATCH).unwrap_or("");
+        let etag = etag.trim_start_matches("W/");
         tags.split(',').any(|t| matches!(t.trim(), "*") || t.trim().trim_start_matches("W/") == etag)
+    }
+
+    /// Whether the client has what was last modified at that time: clients repeat the date as they got
+    /// it. A tag outweighs a date (RFC 9110, section 13.1.3).
+    fn has_since(&self, modified: Option<&HeaderValue>) -> bool {
+        let since = self.headers.get(header::IF_MODIFIED_SINCE);
+        modified.is_some() && modified == since && !self.headers.contains_key(header::IF_NONE_MATCH)
     }
 
     fn takes_gzip(&self) -> bool {
@@ -55,7 +63,22 @@ pub(crate) async fn respond(
             response.headers_mut().insert(header::CONTENT_LENGTH, length);
             response
         }
-        AnswerBody::Blob { sha256, size } => blob(registry, asked, &sha256, size).await?,
+        AnswerBody::Blob { sha256, size } => {
+            // Ranges and conditions are about a success (RFC 9110, sections 13.2.1 and 14.2), and about the
+            // tag that the client was shown.
+            let plain = HeaderMap::new();
+            let conditions = if status == StatusCode::OK { asked.headers } else { &plain };
+            let asked = Asked { method: asked.method, headers: conditions };
+            let etag = match headers.get(header::ETAG).and_then(|v| v.to_str().ok()) {
+                Some(own) => own.to_owned(),
+                None => format!("\"{sha256}\""),
+            };
+            if asked.has_since(headers.get(header::LAST_MODIFIED)) {
+                not_modified(&etag)
+            } else {
+                tagged_blob(registry, &asked, &sha256, size, &etag).await?
+            }
+        }
         AnswerBody::Document(found) => document(registry, repository, asked, &found).await?,
     };
     if response.status() == StatusCode::OK {
@@ -78,11 +101,20 @@ pub(crate) async fn blob(
     sha256: &Sha256,
     size: u64,
 ) -> Result<Response> {
-    let etag = format!("\"{sha256}\"");
-    if asked.has(&etag) {
-        return Ok(not_modified(&etag));
+    tagged_blob(registry, asked, sha256, size, &format!("\"{sha256}\"")).await
+}
+
+async fn tagged_blob(
+    registry: &Registry,
+    asked: &Asked<'_>,
+    sha256: &Sha256,
+    size: u64,
+    etag: &str,
+) -> Result<Response> {
+    if asked.has(etag) {
+        return Ok(not_modified(etag));
     }
-    let range = asked.text(header::RANGE).filter(|_| fresh_range(asked, &etag)).map(|text| range(text, size));
+    let range = asked.text(header::RANGE).filter(|_| fresh_range(asked, etag)).map(|text| range(text, size));
     let (status, from, to) = match range {
         None | Some(Range::Ignored) => (StatusCode::OK, 0, size),
         Some(Range::Part(from, to)) => (StatusCode::PARTIAL_CONTENT, from, to),
@@ -100,7 +132,7 @@ pub(crate) async fn blob(
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(to - from));
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    insert(headers, header::ETAG, &etag);
+    insert(headers, header::ETAG, etag);
     if status == StatusCode::PARTIAL_CONTENT {
         insert(headers, header::CONTENT_RANGE, &format!("bytes {from}-{}/{size}", to - 1));
     }

@@ -58,6 +58,7 @@ async fn handle(
         method: if parts.method == Method::HEAD { Method::GET } else { parts.method.clone() },
         path,
         query: Query::parse(parts.uri.query().unwrap_or("")),
+        raw_query: parts.uri.query().unwrap_or("").to_owned(),
         headers: parts.headers.clone(),
         base: format!("{}{prefix}/r/{}", site.registry.public_url(), repository.name),
     };
@@ -105,7 +106,13 @@ async fn act(
     })?;
     if !publishes {
         let answer = site.registry.answer(repository, &request, &route, session(principal)).await;
-        if let (Err(error), Route::Document { package: Some(package), .. }) = (&answer, &route)
+        // What is only ever recorded has no index that would be asked for first.
+        let wanted = match &route {
+            Route::Document { package, .. } => package.as_ref(),
+            Route::File { package, .. } if !format.is_published() => package.as_ref(),
+            _ => None,
+        };
+        if let (Err(error), Some(package)) = (&answer, wanted)
             && error.kind() == ErrorKind::NotFound
             && !site.connected
         {

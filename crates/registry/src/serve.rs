@@ -38,28 +38,39 @@ impl Registry {
         session: Session,
     ) -> Result<Answer> {
         let format = self.format(&repository.format)?.clone();
-        let live = match self.record_first(repository, &format, request, route, session).await {
-            Ok(live) => live,
-            Err(error) => {
-                self.note_miss(repository, route, session, &error).await?;
-                return Err(error);
+        let answer = self.find(repository, &format, request, route, session).await;
+        match &answer {
+            Ok((Answer { body: Body::Blob { sha256, .. }, .. }, Route::File { path, .. })) => {
+                self.note_file(repository, path, sha256, session).await?;
             }
-        };
+            Ok(_) => {}
+            Err(error) => self.note_miss(repository, route, session, error).await?,
+        }
+        answer.map(|(answer, _)| answer)
+    }
+
+    /// The answer, and the route that it is one to: the request's own, or the file that was meant.
+    async fn find(
+        &self,
+        repository: &RepositoryRow,
+        format: &Arc<dyn Format>,
+        request: &Request,
+        route: &Route,
+        session: Session,
+    ) -> Result<(Answer, Route)> {
+        let recorded = self.record_first(repository, format, request, route, session).await?;
+        let Recorded { answer: live, file, .. } = recorded.unwrap_or_default();
+        let meant = file.map(|path| Route::File { path, package: None });
         if let Some(answer) = live {
-            return Ok(answer);
+            return Ok((answer, meant.unwrap_or_else(|| route.clone())));
         }
-        let view = self.view(repository).await?;
-        let answer = format.serve(request, route, &view).await;
-        if let (Ok(Answer { body: Body::Blob { sha256, .. }, .. }), Route::File { path, .. }) =
-            (&answer, route)
-        {
-            drop(view);
-            self.note_file(repository, path, sha256, session).await?;
-        } else if let Err(error) = &answer {
-            drop(view);
-            self.note_miss(repository, route, session, error).await?;
-        }
-        answer
+        let view = self.view(repository).await?.for_session(session);
+        let route = match meant {
+            Some(route) => route,
+            None => format.settle(request, route, &view).await?,
+        };
+        let answer = format.serve(request, &route, &view).await?;
+        Ok((answer, route))
     }
 
     /// Takes a client's publish through the format and the gate.
@@ -75,7 +86,7 @@ impl Registry {
         Ok(answer)
     }
 
-    /// In a recording: brings what is wanted from upstream and commits it. `Some` is a live answer.
+    /// In a recording: brings what is wanted from upstream and commits it.
     async fn record_first(
         &self,
         repository: &RepositoryRow,
@@ -83,26 +94,26 @@ impl Registry {
         request: &Request,
         route: &Route,
         session: Session,
-    ) -> Result<Option<Answer>> {
+    ) -> Result<Option<Recorded>> {
         let Session::Recording(id, Mode::Record) = session else { return Ok(None) };
         let Some(want) = format.want(request, route) else { return Ok(None) };
         let Some((mirror, upstream)) = self.recording_mirror(repository).await? else { return Ok(None) };
         let turn = self.turn(&mirror, &want).await;
         let _alone = turn.lock().await;
         let view = self.view(&mirror).await?.addressed_as(repository, self.public_url());
+        let view = view.for_session(session);
         if let Want::File { path, .. } = &want
             && view.file(path).await?.is_some()
         {
             return Ok(None);
         }
-        let Recorded { changes, answer } =
-            format.record(&want, &view, upstream.as_ref(), &self.door()).await?;
+        let recorded = format.record(&want, &view, upstream.as_ref(), &self.door()).await?;
         drop(view);
-        if !changes.is_empty() {
+        if !recorded.changes.is_empty() {
             let actor = format!("recording:{id}");
-            self.commit(&mirror, &changes, Commit { actor: &actor, cause: Cause::Record }).await?;
+            self.commit(&mirror, &recorded.changes, Commit { actor: &actor, cause: Cause::Record }).await?;
         }
-        Ok(answer)
+        Ok(Some(recorded))
     }
 
     /// The mirror that records for a repository: itself, or the first mirror of a group.

@@ -21,6 +21,8 @@ use cofferdam_types::{Error, ErrorKind, PackageId, RepositoryId, Result, Sha256}
 use futures::TryStreamExt as _;
 use tokio::sync::Mutex;
 
+use crate::Session;
+
 const READ_LIMIT: u64 = 16 << 20;
 
 /// A transaction of our own, or the caller's.
@@ -46,6 +48,8 @@ pub struct RepoView<'t> {
     members: Vec<RepositoryRow>,
     format: Arc<dyn Format>,
     blobs: Arc<dyn Blobs>,
+    /// The recording in whose name it is looked at.
+    recording: Option<i64>,
     tx: Mutex<TxHandle<'t>>,
     /// Packages that were read before, together.
     shelf: Option<&'t Shelf>,
@@ -141,6 +145,7 @@ impl<'t> RepoView<'t> {
             members,
             format: Arc::clone(format),
             blobs: Arc::clone(blobs),
+            recording: None,
             tx: Mutex::new(tx),
             shelf: None,
         })
@@ -156,6 +161,15 @@ impl<'t> RepoView<'t> {
     /// out the group's addresses, which the client is set up for.
     pub(crate) fn addressed_as(mut self, repository: &RepositoryRow, public_url: &str) -> Self {
         self.info.base = format!("{public_url}/r/{}", repository.name);
+        self
+    }
+
+    /// The same view as a recording or its rehearsal sees it: both are shown what the recording was given.
+    pub(crate) fn for_session(mut self, session: Session) -> Self {
+        self.recording = match session {
+            Session::Recording(id, _) => Some(id.0),
+            Session::None | Session::Job(_) => None,
+        };
         self
     }
 
@@ -277,6 +291,25 @@ impl View for RepoView<'_> {
         all.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
         all.dedup();
         all.truncate(limit);
+        Ok(all)
+    }
+
+    async fn below(&self, prefix: &str) -> Result<Vec<FileRef>> {
+        let mut tx = self.tx.lock().await;
+        let mut all = Vec::new();
+        for member in &self.members {
+            all.extend(tx.get().registry().files_below(member.id, prefix).await?.into_iter().map(file_ref));
+        }
+        Ok(all)
+    }
+
+    async fn given(&self, prefix: &str) -> Result<Vec<String>> {
+        let Some(recording) = self.recording else { return Ok(Vec::new()) };
+        let mut tx = self.tx.lock().await;
+        let mut all = Vec::new();
+        for member in &self.members {
+            all.extend(tx.get().served().below("recording", recording, &member.name, prefix).await?);
+        }
         Ok(all)
     }
 

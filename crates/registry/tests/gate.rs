@@ -116,6 +116,7 @@ impl World {
             method: Method::GET,
             path: path.into(),
             query: Query::default(),
+            raw_query: String::new(),
             headers: HeaderMap::new(),
             base: format!("http://site.example/r/{}", repository.name),
         };
@@ -305,6 +306,7 @@ async fn a_mirror_refuses_a_client_before_it_reads_the_body() {
             method: Method::PUT,
             path: "/tools/a.bin".into(),
             query: Query::default(),
+            raw_query: String::new(),
             headers: HeaderMap::new(),
             base: String::new(),
         };

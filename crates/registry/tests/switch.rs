@@ -68,6 +68,7 @@ async fn get(registry: &Registry, repository: &RepositoryRow, path: &str) -> Res
         method: Method::GET,
         path: path.into(),
         query: Query::default(),
+        raw_query: String::new(),
         headers: HeaderMap::new(),
         base: format!("http://site.example/r/{}", repository.name),
     };

@@ -50,6 +50,10 @@ statements! {
     FILE = "SELECT f.version, f.path, f.role, f.meta, f.at, b.sha256, b.size, b.sha512, b.sha1, b.md5, b.blake2b_256, p.key, p.id AS package_id
         FROM file f JOIN blob b ON b.sha256 = f.sha256 JOIN package p ON p.id = f.package_id
         WHERE f.repository_id = $1 AND f.path = $2 AND f.removed IS NULL";
+    FILES_BELOW = "SELECT f.version, f.path, f.role, f.meta, f.at, b.sha256, b.size, b.sha512, b.sha1, b.md5, b.blake2b_256, p.key, p.id AS package_id
+        FROM file f JOIN blob b ON b.sha256 = f.sha256 JOIN package p ON p.id = f.package_id
+        JOIN release r ON r.package_id = f.package_id AND r.version = f.version AND r.removed IS NULL
+        WHERE f.repository_id = $1 AND f.path > $2 AND f.path < $3 AND f.removed IS NULL ORDER BY r.published, f.path";
     REMOVE_FILES = "UPDATE file SET removed = $3 WHERE package_id = $1 AND version = $2 AND removed IS NULL";
     BLOB_REFERENCED = "SELECT 1 AS yes FROM file WHERE sha256 = $1 UNION ALL SELECT 1 FROM artifact WHERE sha256 = $1 LIMIT 1";
 
@@ -390,6 +394,13 @@ impl RegistryRows<'_> {
     /// A file by path.
     pub async fn file(&mut self, repository: RepositoryId, path: &str) -> Result<Option<FileRow>> {
         self.0.optional(FILE, args![repository, path]).await?.map(|row| file(&row)).transpose()
+    }
+
+    /// Files whose path begins with `prefix`, which ends in a slash: those of the releases published
+    /// first before others.
+    pub async fn files_below(&mut self, repository: RepositoryId, prefix: &str) -> Result<Vec<FileRow>> {
+        let end = crate::sql::after_folder(prefix);
+        self.0.all(FILES_BELOW, args![repository, prefix, end]).await?.iter().map(file).collect()
     }
 
     /// A document's facts.

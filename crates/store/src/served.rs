@@ -14,6 +14,8 @@ statements! {
             sha256 = $7, size = $8, version = $6, purl = $9";
     LIST = "SELECT repository, path, package, version, sha256, size, purl, outcome, at, times FROM served
         WHERE kind = $1 AND session = $2 ORDER BY repository, path";
+    BELOW = "SELECT path FROM served WHERE kind = $1 AND session = $2 AND repository = $3 AND path > $4 AND path < $5
+        AND outcome = 'served' ORDER BY at, path";
 }
 
 /// One thing that a session asked for.
@@ -64,6 +66,20 @@ impl ServedRows<'_> {
             row.at
         ];
         self.0.execute(NOTE, values).await.map(drop)
+    }
+
+    /// The paths below `prefix` (which ends in a slash) that a session was given by a repository, first
+    /// given first.
+    pub async fn below(
+        &mut self,
+        kind: &str,
+        session: i64,
+        repository: &str,
+        prefix: &str,
+    ) -> Result<Vec<String>> {
+        let end = crate::sql::after_folder(prefix);
+        let rows = self.0.all(BELOW, args![kind, session, repository, prefix, end]).await?;
+        rows.iter().map(|row| row.text("path")).collect()
     }
 
     /// Everything that a session asked for, by repository and path.

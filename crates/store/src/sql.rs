@@ -1,5 +1,10 @@
 //! The macros that keep SQL static and known: `statements!` names texts, `args!` binds values.
 
+/// The first text after everything that begins with `folder`, which ends in a slash: `0` follows `/`.
+pub(crate) fn after_folder(folder: &str) -> String {
+    format!("{}0", folder.strip_suffix('/').unwrap_or(folder))
+}
+
 /// Declares SQL texts as constants and collects them in `STATEMENTS`.
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $sql:literal;)*) => {

@@ -4,6 +4,7 @@
 //! This crate is pure: it must never touch a file, a socket, the environment or the wall clock
 //! (the one exception is [`time::SystemClock`], which only the binary constructs).
 
+pub mod address;
 mod digest;
 mod error;
 mod ids;

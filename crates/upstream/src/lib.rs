@@ -1,10 +1,11 @@
 //! The only code that dials out; exists only in the connected role.
 //!
-//! Two halves:
+//! Three parts:
 //!
 //! | module | what for |
 //! |---|---|
 //! | [`discover`] | asks the person's own clients (pip, npm, Cargo) which registry they use, and with which credentials |
+//! | [`WebUpstream`] | fetches arbitrary addresses, for what a build fetches beside its package clients |
 //! | [`HttpUpstream`] | fetches from one such registry, behind [`cofferdam_format_kit::Upstream`] |
 //!
 //! Start at [`discover()`] and give each [`Found`] to [`HttpUpstream::new`].
@@ -18,5 +19,5 @@ mod http;
 mod retry;
 
 pub use discover::{Discovery, Found, Override, discover};
-pub use http::{HttpUpstream, Options};
+pub use http::{HttpUpstream, Options, WebUpstream};
 pub use retry::Retries;

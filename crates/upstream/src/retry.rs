@@ -37,7 +37,7 @@ pub(crate) enum Attempt<T> {
 
 impl Retries {
     /// The pause after `failures` failures (1 or more).
-    fn pause(&self, failures: u32, asked: Option<Duration>) -> Duration {
+    pub(crate) fn pause(&self, failures: u32, asked: Option<Duration>) -> Duration {
         let doubled = self.first_pause.saturating_mul(1 << (failures - 1).min(16));
         asked.unwrap_or(doubled).min(self.longest_pause)
     }

@@ -88,7 +88,7 @@ impl Format for Cargo {
     ) -> Result<Recorded> {
         match want {
             Want::Index { package: Some(package) } => collect::live_index(package, view, upstream).await,
-            Want::Index { package: None } => {
+            Want::Index { package: None } | Want::Address { .. } => {
                 Err(Error::not_found("a sparse index has no list of its crates"))
             }
             Want::File { path, .. } => collect::release(path, upstream, door).await,

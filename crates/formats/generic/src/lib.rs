@@ -78,7 +78,9 @@ impl Format for Generic {
     ) -> Result<Recorded> {
         match want {
             Want::File { path, .. } => collect::file(path, upstream, door).await,
-            Want::Index { .. } => Err(Error::not_found("plain files have no index upstream")),
+            Want::Index { .. } | Want::Address { .. } => {
+                Err(Error::not_found("plain files have no index upstream"))
+            }
         }
     }
 

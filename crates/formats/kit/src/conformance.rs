@@ -39,6 +39,7 @@ struct Inner {
     documents: HashMap<String, (DocumentRef, Bytes)>,
     /// The documents that each package's last rendering gave: what it no longer gives, goes.
     rendered: HashMap<Option<String>, Vec<String>>,
+    given: Vec<String>,
 }
 
 impl MemoryRepository {
@@ -190,7 +191,11 @@ impl MemoryRepository {
         let request = self.request(Method::GET, path_and_query, &[("accept", accept)]);
         let answer = match format.route(&request) {
             Some(route) => {
-                format.serve(&request, &route, self).await.unwrap_or_else(|error| format.error(&error))
+                let settled = match format.settle(&request, &route, self).await {
+                    Ok(route) => format.serve(&request, &route, self).await,
+                    Err(error) => Err(error),
+                };
+                settled.unwrap_or_else(|error| format.error(&error))
             }
             None => format.error(&Error::not_found(format!("no such address: {path_and_query}"))),
         };
@@ -236,20 +241,20 @@ impl MemoryRepository {
     #[must_use]
     pub fn request(&self, method: Method, path_and_query: &str, headers: &[(&str, &str)]) -> Request {
         let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
-        let headers = headers
-            .iter()
-            .map(|(name, value)| {
-                let name = HeaderName::from_bytes(name.as_bytes()).expect("a header name");
-                (name, HeaderValue::from_str(value).expect("a header value"))
-            })
-            .collect();
+        let headers = header_map(headers);
         Request {
             method,
             path: path.into(),
             query: Query::parse(query),
+            raw_query: query.into(),
             headers,
             base: self.info.base.clone(),
         }
+    }
+
+    /// From now on every request is one of a recording that was given this committed path.
+    pub fn give(&self, path: &str) {
+        self.lock().given.push(path.into());
     }
 
     /// The number of stored blobs, to prove that a refused upload is known to nobody.
@@ -257,6 +262,14 @@ impl MemoryRepository {
     pub fn package_count(&self) -> usize {
         self.lock().packages.len()
     }
+}
+
+fn header_map(headers: &[(&str, &str)]) -> HeaderMap {
+    let pairs = headers.iter().map(|(name, value)| {
+        let name = HeaderName::from_bytes(name.as_bytes()).expect("a header name");
+        (name, HeaderValue::from_str(value).expect("a header value"))
+    });
+    pairs.collect()
 }
 
 fn set_pointer(package: &mut PackageView, name: &str, version: Option<&str>) {
@@ -315,6 +328,18 @@ impl View for MemoryRepository {
         Ok(hits.take(limit).map(|p| p.key.clone()).collect())
     }
 
+    async fn below(&self, prefix: &str) -> Result<Vec<FileRef>> {
+        let inner = self.lock();
+        let mut releases: Vec<_> = inner.packages.values().flat_map(|p| &p.releases).collect();
+        releases.sort_by_key(|r| r.published);
+        let files = releases.into_iter().flat_map(|r| &r.files);
+        Ok(files.filter(|f| f.path.starts_with(prefix)).cloned().collect())
+    }
+
+    async fn given(&self, prefix: &str) -> Result<Vec<String>> {
+        Ok(self.lock().given.iter().filter(|path| path.starts_with(prefix)).cloned().collect())
+    }
+
     async fn read(&self, sha256: &Sha256) -> Result<Bytes> {
         let found = self.lock().blobs.get(sha256).cloned();
         found.ok_or_else(|| Error::not_found(format!("no blob {sha256}")))
@@ -353,7 +378,7 @@ impl Door for MemoryRepository {
 /// An upstream that answers from a table. Addresses are relative to its root or absolute.
 pub struct MemoryUpstream {
     root: String,
-    answers: HashMap<String, (String, Bytes)>,
+    answers: HashMap<String, (StatusCode, HeaderMap, Bytes)>,
     asked: Mutex<Vec<String>>,
 }
 
@@ -366,9 +391,23 @@ impl MemoryUpstream {
 
     /// Adds an answer; `url` is absolute or relative to the root.
     #[must_use]
-    pub fn with(mut self, url: &str, media_type: &str, bytes: impl Into<Bytes>) -> Self {
-        let url = self.absolute(url);
-        self.answers.insert(url, (media_type.into(), bytes.into()));
+    pub fn with(self, url: &str, media_type: &str, bytes: impl Into<Bytes>) -> Self {
+        self.with_answer(url, StatusCode::OK, &[("content-type", media_type)], bytes)
+    }
+
+    /// Adds an answer with its status and headers.
+    ///
+    /// # Panics
+    /// When a test gives a header that is none.
+    #[must_use]
+    pub fn with_answer(
+        mut self,
+        url: &str,
+        status: StatusCode,
+        headers: &[(&str, &str)],
+        bytes: impl Into<Bytes>,
+    ) -> Self {
+        self.answers.insert(self.absolute(url), (status, header_map(headers), bytes.into()));
         self
     }
 
@@ -395,14 +434,10 @@ impl Upstream for MemoryUpstream {
     async fn get(&self, url: &str, _accept: Option<&str>) -> Result<Fetched> {
         let url = self.absolute(url);
         self.asked.lock().expect("no test panics while holding the lock").push(url.clone());
-        let (status, media_type, bytes) = match self.answers.get(&url) {
-            Some((media_type, bytes)) => (StatusCode::OK, media_type.as_str(), bytes.clone()),
-            None => (StatusCode::NOT_FOUND, "text/plain", Bytes::from_static(b"not found")),
-        };
-        let mut headers = HeaderMap::new();
-        if let Ok(value) = HeaderValue::from_str(media_type) {
-            headers.insert(http::header::CONTENT_TYPE, value);
-        }
+        let (status, headers, bytes) = self.answers.get(&url).cloned().unwrap_or_else(|| {
+            let headers = header_map(&[("content-type", "text/plain")]);
+            (StatusCode::NOT_FOUND, headers, Bytes::from_static(b"not found"))
+        });
         Ok(Fetched { status, headers, url, body: futures::stream::once(async move { Ok(bytes) }).boxed() })
     }
 }

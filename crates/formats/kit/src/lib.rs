@@ -85,6 +85,23 @@ pub trait Format: Send + Sync + 'static {
     /// mirror; `None` when the request can be answered from what is committed.
     fn want(&self, request: &Request, route: &Route) -> Option<Want>;
 
+    /// Which committed file a request means whose path does not say so: an address with several kept
+    /// answers. Called before [`Format::serve`] and only when nothing was recorded for the request just
+    /// now; what comes back is served and noted in the route's stead. Most formats have nothing to settle.
+    ///
+    /// # Errors
+    /// `NotFound` when no committed file is meant.
+    async fn settle(&self, request: &Request, route: &Route, view: &dyn View) -> Result<Route> {
+        let _ = (request, view);
+        Ok(route.clone())
+    }
+
+    /// Whether anybody publishes in this format. A site has no hosted repository and no group of one
+    /// that is only ever recorded: its mirror stands alone.
+    fn is_published(&self) -> bool {
+        true
+    }
+
     /// Brings a wanted thing from upstream, byte for byte, with upstream's digests checked.
     ///
     /// For an index ([`Want::Index`]) the answer is a live document for the client: upstream's
@@ -154,12 +171,15 @@ pub struct Accepted {
 }
 
 /// What [`Format::record`] brought.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Recorded {
     /// What is to be committed; empty for a live index.
     pub changes: Vec<Change>,
     /// The live answer, for an index. `None` means "serve again from the view".
     pub answer: Option<Answer>,
+    /// The committed path that answers the request, where the request's own path is another: it is
+    /// served (unless there is a live answer) and noted.
+    pub file: Option<String>,
 }
 
 /// How a stock client is told to use a repository: environment and files under its home.

@@ -15,6 +15,8 @@ pub struct Request {
     pub path: String,
     /// The query, decoded.
     pub query: Query,
+    /// The query as it was sent, without its question mark; empty when there was none.
+    pub raw_query: String,
     /// The headers, without credentials: those are the edge's.
     pub headers: HeaderMap,
     /// The absolute address of the repository as this client sees it, without a trailing slash.

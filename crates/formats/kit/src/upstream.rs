@@ -1,8 +1,8 @@
 //! Upstream, as a format sees it on the connected side.
 
 use async_trait::async_trait;
-use cofferdam_types::Result;
-use http::{HeaderMap, StatusCode};
+use cofferdam_types::{Result, Secret};
+use http::{HeaderMap, StatusCode, header};
 
 use crate::ByteStream;
 
@@ -21,6 +21,15 @@ pub enum Want {
         /// The path.
         path: String,
     },
+    /// What one address of any host answers: upstream is not one registry then.
+    Address {
+        /// The address as it may be shown and kept: without credentials.
+        shown: String,
+        /// The address as it is asked for. It may hold credentials and is never kept.
+        whole: Secret<String>,
+        /// The headers that upstream is asked with; none of them is a credential.
+        headers: HeaderMap,
+    },
 }
 
 /// One upstream registry. The implementation knows its address, credentials, limits and retries.
@@ -37,6 +46,16 @@ pub trait Upstream: Send + Sync {
     /// # Errors
     /// `Unavailable` when there is no answer.
     async fn get(&self, url: &str, accept: Option<&str>) -> Result<Fetched>;
+
+    /// Fetches an absolute address with these headers, for [`Want::Address`]. An upstream that is one
+    /// registry takes `Accept` of them and follows redirects as ever; the one of arbitrary addresses
+    /// sends them all and answers a redirect as it came.
+    ///
+    /// # Errors
+    /// `Unavailable` when there is no answer.
+    async fn fetch(&self, url: &str, headers: &HeaderMap) -> Result<Fetched> {
+        self.get(url, headers.get(header::ACCEPT).and_then(|v| v.to_str().ok())).await
+    }
 }
 
 /// An upstream answer.

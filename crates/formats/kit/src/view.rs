@@ -52,6 +52,14 @@ pub trait View: Send + Sync {
     /// Packages whose key or display name contains `text`, best first, at most `limit` keys.
     async fn search(&self, text: &str, limit: usize) -> Result<Vec<String>>;
 
+    /// Files whose path begins with `prefix` (which ends in a slash), those of the releases published
+    /// first before others, then by path.
+    async fn below(&self, prefix: &str) -> Result<Vec<FileRef>>;
+
+    /// Paths of files below `prefix` that the recording in whose name the request is made was given,
+    /// first given first. Empty outside recordings and their rehearsals.
+    async fn given(&self, prefix: &str) -> Result<Vec<String>>;
+
     /// A small blob whole (metadata documents); at most 16 MiB.
     async fn read(&self, sha256: &Sha256) -> Result<Bytes>;
 }

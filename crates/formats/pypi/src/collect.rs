@@ -55,9 +55,11 @@ pub(crate) async fn record(
     match want {
         Want::Index { package: Some(key) } => {
             let page = Page::fetch(key, upstream).await?;
-            Ok(Recorded { changes: Vec::new(), answer: Some(page.live()) })
+            Ok(Recorded { changes: Vec::new(), answer: Some(page.live()), file: None })
         }
-        Want::Index { package: None } => Ok(Recorded { changes: Vec::new(), answer: None }),
+        Want::Index { package: None } | Want::Address { .. } => {
+            Ok(Recorded { changes: Vec::new(), answer: None, file: None })
+        }
         Want::File { package, path } => record_file(package, path, view, upstream, door).await,
     }
 }
@@ -70,7 +72,7 @@ async fn record_file(
     door: &dyn Door,
 ) -> Result<Recorded> {
     if view.file(path).await?.is_some() {
-        return Ok(Recorded { changes: Vec::new(), answer: None });
+        return Ok(Recorded { changes: Vec::new(), answer: None, file: None });
     }
     let name = path.rsplit('/').next().unwrap_or_default();
     let page = Page::fetch(key, upstream).await?;
@@ -79,10 +81,10 @@ async fn record_file(
         // downloaded belongs to the collection, so this answer is live and commits nothing.
         let bytes = page.metadata(wheel, upstream).await?;
         let answer = Answer::bytes(StatusCode::OK, "text/plain; charset=utf-8", bytes);
-        return Ok(Recorded { changes: Vec::new(), answer: Some(answer) });
+        return Ok(Recorded { changes: Vec::new(), answer: Some(answer), file: None });
     }
     let draft = page.release(name, view, upstream, door).await?;
-    Ok(Recorded { changes: vec![Change::Release(draft)], answer: None })
+    Ok(Recorded { changes: vec![Change::Release(draft)], answer: None, file: None })
 }
 
 /// An upstream project page: the files whose names we can judge, with absolute addresses.

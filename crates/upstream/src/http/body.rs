@@ -18,7 +18,7 @@ pub fn stream(url: String, answer: reqwest::Response, permit: Permit) -> ByteStr
     }))
 }
 
-fn broken(url: &str, error: reqwest::Error) -> Error {
+pub fn broken(url: &str, error: reqwest::Error) -> Error {
     let (code, what) = if error.is_timeout() {
         ("upstream-timeout", "stopped sending in the middle")
     } else if error.is_decode() && error_is_encoding(&error) {

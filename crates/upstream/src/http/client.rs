@@ -6,7 +6,7 @@
 use std::{fs, io::Read as _, path::Path};
 
 use cofferdam_types::{Error, Result};
-use reqwest::{Certificate, Client, Proxy, redirect::Policy};
+use reqwest::{Certificate, Client, ClientBuilder, Proxy, dns::Resolve, redirect::Policy};
 
 use super::Options;
 use crate::Found;
@@ -14,9 +14,9 @@ use crate::Found;
 /// Largest CA bundle read, in bytes. The usual system bundle is about 0.2 MiB.
 const LARGEST_BUNDLE: u64 = 8 << 20;
 
-/// A client for `found`; `decode` says whether bodies may travel compressed.
-pub fn build(found: &Found, options: &Options, decode: bool) -> Result<Client> {
-    let mut builder = Client::builder()
+/// What every client has in common; `decode` says whether bodies may travel compressed.
+fn common(options: &Options, decode: bool) -> ClientBuilder {
+    Client::builder()
         .user_agent(concat!("cofferdam/", env!("CARGO_PKG_VERSION")))
         .redirect(Policy::none())
         // Retries are ours, so that there is one count and one clock for them.
@@ -24,7 +24,23 @@ pub fn build(found: &Found, options: &Options, decode: bool) -> Result<Client> {
         .referer(false)
         .connect_timeout(options.connect_timeout)
         .read_timeout(options.read_timeout)
-        .gzip(decode);
+        .gzip(decode)
+}
+
+/// A client for addresses of any host, whose names `resolver` looks up.
+pub fn build_open(options: &Options, resolver: impl Resolve + 'static) -> Result<Client> {
+    let builder = common(options, false).dns_resolver(resolver);
+    let builder = if options.proxy_from_env { builder } else { builder.no_proxy() };
+    builder.build().map_err(|e| {
+        Error::invalid("upstream-tls", "no connection to the outside can be set up")
+            .hint("check the CA certificates of this machine (SSL_CERT_FILE, SSL_CERT_DIR)")
+            .with_source(e)
+    })
+}
+
+/// A client for `found`; `decode` says whether bodies may travel compressed.
+pub fn build(found: &Found, options: &Options, decode: bool) -> Result<Client> {
+    let mut builder = common(options, decode);
     if let Some(path) = &found.ca_bundle {
         builder = builder.tls_certs_merge(certificates(path)?);
     }

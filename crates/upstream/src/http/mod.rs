@@ -11,6 +11,9 @@
 mod body;
 mod client;
 mod hosts;
+mod local;
+mod resume;
+mod web;
 
 use std::time::Duration;
 
@@ -19,6 +22,8 @@ use cofferdam_format_kit::{Fetched, Upstream};
 use cofferdam_types::{Error, ErrorKind, Result, Secret};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use url::Url;
+
+pub use web::WebUpstream;
 
 use crate::{Found, Retries, retry::Attempt};
 

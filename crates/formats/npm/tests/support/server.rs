@@ -73,7 +73,7 @@ impl Site {
         let want = Npm.route(&request).and_then(|route| Npm.want(&request, &route));
         let Some(want) = want else { return Ok(None) };
         let view = &self.repository;
-        let Recorded { changes, answer } = Npm.record(&want, view, upstream, view).await?;
+        let Recorded { changes, answer, .. } = Npm.record(&want, view, upstream, view).await?;
         view.commit(&Npm, &changes).await?;
         Ok(answer)
     }

@@ -1,0 +1,170 @@
+//! The way to the site and back: one pool of connections, the token, and the site's own words where it
+//! has no kept answer. Must never show the token.
+
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use cofferdam_types::{Error, Result, Secret};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Empty, Full, Limited, combinators::UnsyncBoxBody};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::{
+    report::Asked,
+    request::{Refusal, Target, forwarded, withhold},
+};
+
+/// The header that says that the site gives a kept answer.
+const DIGEST: &str = "x-cofferdam-digest";
+
+/// Bytes of the site's explanation that are read.
+const MAX_WORDS: usize = 64 << 10;
+
+/// What a client is given.
+pub type Outgoing = UnsyncBoxBody<Bytes, hyper::Error>;
+
+/// The site's repository of recorded addresses.
+pub struct Site {
+    client: Client<HttpConnector, Empty<Bytes>>,
+    base: String,
+    authorization: Secret<HeaderValue>,
+}
+
+impl Site {
+    pub fn new(site: SocketAddr, repository_path: &str, token: &Secret<String>) -> Result<Self> {
+        let mut authorization =
+            HeaderValue::from_str(&format!("Bearer {}", token.expose())).map_err(|_| {
+                Error::invalid("gateway-token", "the recording's token holds characters that no header can")
+            })?;
+        authorization.set_sensitive(true);
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        let base = format!("http://{site}/{}/", repository_path.trim_matches('/'));
+        Ok(Self { client, base, authorization: Secret::new(authorization) })
+    }
+
+    /// Forwards a request; `done` is told when its answer has gone out.
+    pub async fn ask(
+        &self,
+        method: Method,
+        target: Target,
+        headers: &HeaderMap,
+        done: UnboundedSender<Asked>,
+    ) -> Response<Outgoing> {
+        let asked = Asked { method: method.to_string(), url: target.shown.clone(), ..Asked::default() };
+        let Ok(uri) = format!("{}{}", self.base, target.below).parse::<Uri>() else {
+            let why = format!("{} is no address that can be asked for", target.shown);
+            return refused(Refusal { status: StatusCode::BAD_REQUEST, why }, asked, &done);
+        };
+        let mut request = Request::new(Empty::new());
+        (*request.method_mut(), *request.uri_mut()) = (method, uri);
+        *request.headers_mut() = forwarded(headers);
+        request.headers_mut().insert(header::AUTHORIZATION, self.authorization.expose().clone());
+        match self.client.request(request).await {
+            Ok(answer) if answer.headers().contains_key(DIGEST) => kept(answer, asked, done),
+            Ok(answer) => in_words(answer, asked, &done).await,
+            Err(error) => {
+                tracing::warn!(%error, "the site did not answer its own gateway");
+                let why = format!("the site did not answer for {}", target.shown);
+                refused(Refusal { status: StatusCode::BAD_GATEWAY, why }, asked, &done)
+            }
+        }
+    }
+}
+
+/// A kept answer, streamed as it is.
+fn kept(answer: Response<Incoming>, mut asked: Asked, done: UnboundedSender<Asked>) -> Response<Outgoing> {
+    let (mut parts, body) = answer.into_parts();
+    asked.status = Some(parts.status.as_u16());
+    asked.digest = parts.headers.get(DIGEST).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    withhold(&mut parts.headers);
+    parts.extensions.clear();
+    parts.version = http::Version::HTTP_11;
+    let body = Counted { body, told: Some((asked, done)) };
+    Response::from_parts(parts, body.boxed_unsync())
+}
+
+/// The site has no kept answer and says why: that is no answer of the server that was asked.
+async fn in_words(
+    answer: Response<Incoming>,
+    asked: Asked,
+    done: &UnboundedSender<Asked>,
+) -> Response<Outgoing> {
+    // A missing page or a login at the site must not be taken for one of the server's.
+    let status = match answer.status() {
+        StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED => StatusCode::FORBIDDEN,
+        status if status.is_success() || status.is_redirection() => StatusCode::BAD_GATEWAY,
+        status => status,
+    };
+    let words = Limited::new(answer.into_body(), MAX_WORDS).collect().await;
+    let words = words.map(|w| String::from_utf8_lossy(&w.to_bytes()).trim().to_owned()).unwrap_or_default();
+    let why = if words.is_empty() { format!("the site has no answer for {}", asked.url) } else { words };
+    refused(Refusal { status, why }, asked, done)
+}
+
+/// Says no in plain text, and tells it.
+pub fn refused(refusal: Refusal, mut asked: Asked, done: &UnboundedSender<Asked>) -> Response<Outgoing> {
+    let Refusal { status, why } = refusal;
+    let words = why.strip_prefix("cofferdam: ").unwrap_or(&why).to_owned();
+    let text = format!("cofferdam: {words}\n");
+    (asked.status, asked.bytes, asked.refused) = (Some(status.as_u16()), text.len() as u64, Some(words));
+    // The receiver ends with the connection, and then nobody waits for it.
+    let _ = done.send(asked);
+    let body = Full::new(Bytes::from(text)).map_err(|never| match never {});
+    let mut response = Response::new(body.boxed_unsync());
+    *response.status_mut() = status;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, plain);
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    response
+}
+
+/// A body that counts itself and tells at its end.
+struct Counted {
+    body: Incoming,
+    told: Option<(Asked, UnboundedSender<Asked>)>,
+}
+
+impl Body for Counted {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if let (Poll::Ready(Some(Ok(frame))), Some((asked, _))) = (&frame, &mut self.told) {
+            asked.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some((asked, done)) = self.told.take() {
+            let _ = done.send(asked);
+        }
+    }
+}
