@@ -91,6 +91,8 @@ pub struct Site {
     /// Its administrator's token.
     pub admin: String,
     name: String,
+    /// More of its process's environment.
+    environment: Vec<(String, String)>,
 }
 
 impl Site {
@@ -124,7 +126,7 @@ impl Site {
         let made = cofferdam(&["--home", home, "init", "--name", name, "--role", role, "--listen", &address]);
         let admin = made.ok()["token"].as_str().expect("a token").to_owned();
         let url = format!("http://{address}");
-        Self { folder, listener, child: None, url, admin, name: name.to_owned() }
+        Self { folder, listener, child: None, url, admin, name: name.to_owned(), environment: Vec::new() }
     }
 
     /// Starts the process and waits until it says that it is ready.
@@ -142,6 +144,7 @@ impl Site {
             .env("PATH", std::env::var_os("PATH").expect("a PATH"))
             .env("HOME", self.folder.path().join("user"))
             .env("COFFERDAM_RUNNER_ENABLED", "false")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log);
@@ -152,6 +155,13 @@ impl Site {
         self.child = Some(child);
         let ready: Value = serde_json::from_str(&line).unwrap_or_default();
         assert_eq!((&ready["ready"], &ready["url"]), (&json!(true), &json!(self.url)), "{}", self.log());
+    }
+
+    /// The same site in a process with more environment.
+    pub fn restart_with(&mut self, environment: &[(&str, &str)]) {
+        self.stop();
+        self.environment.extend(environment.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())));
+        self.serve();
     }
 
     /// Lets the process end in order.

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod addresses;
 mod build;
 #[path = "../attacks/sender.rs"]
 #[allow(dead_code, reason = "here the sender is an honest one")]

@@ -13,6 +13,7 @@ mod output;
 mod projects;
 mod site;
 mod toolchain;
+mod watched;
 
 use std::process::ExitCode;
 

@@ -2,11 +2,14 @@
 
 use std::process::ExitCode;
 
-use cofferdam_sandbox::{Sandbox, Stdio};
+use cofferdam_sandbox::Stdio;
 use cofferdam_types::{Error, Result};
 
 use super::{Context, record::code_of};
-use crate::toolchain::{Build, door};
+use crate::{
+    toolchain::{Build, door},
+    watched::Watched,
+};
 
 /// Runs it in this folder, with an empty home and every package client set up.
 pub async fn run(context: &Context, command: &[String]) -> Result<ExitCode> {
@@ -25,6 +28,14 @@ pub async fn run(context: &Context, command: &[String]) -> Result<ExitCode> {
     let build = Build { command, folder: &folder, home: home.path(), site, setups: &setups, secret: &secret };
     let mut spec = build.spec()?;
     spec.stdin = Stdio::Inherit;
-    let outcome = Sandbox::spawn(spec).await?.wait().await?;
+    let watched = Watched::new(site, client.token().unwrap_or_default())?;
+    let trust = tempfile::Builder::new()
+        .prefix("cofferdam-trust-")
+        .tempdir()
+        .map_err(|e| Error::io("making a folder for the authority", e))?;
+    watched.trust(&mut spec, trust.path())?;
+    let mut running = watched.spawn(spec).await?;
+    let outcome = running.wait().await?;
+    eprint!("{}", watched.seen(&running).text());
     Ok(ExitCode::from(u8::try_from(code_of(&outcome.status)).unwrap_or(1)))
 }

@@ -9,7 +9,7 @@ use std::{
     process::{Command as Process, ExitCode},
 };
 
-use cofferdam_sandbox::{Exit, Sandbox, Stdio};
+use cofferdam_sandbox::{Exit, Stdio};
 use cofferdam_types::{Error, Result, Secret};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
@@ -20,6 +20,7 @@ use crate::{
     client::Client,
     output,
     toolchain::{Build, door},
+    watched::{Seen, Watched},
 };
 
 /// A copy of a folder and an empty home, gone when dropped.
@@ -144,6 +145,8 @@ pub struct Built {
     pub duration: std::time::Duration,
     /// Connections that it made to the site.
     pub connections: u64,
+    /// What it dialled beside its package clients.
+    pub network: Seen,
     /// What it printed, when it was quiet; the end of it.
     output: Vec<u8>,
 }
@@ -176,11 +179,13 @@ pub async fn run_build(
     let (folder, home) = (place.work(), place.home());
     let build = Build { command, folder: &folder, home: &home, site, setups: &setups, secret: &place.secret };
     let mut spec = build.spec()?;
+    let watched = Watched::new(site, token)?;
+    watched.trust(&mut spec, &place.root.path().join("trust"))?;
     if quiet {
         // Both streams of a build in one order, as a person would see them.
         (spec.stdout, spec.stderr) = (Stdio::Piped, Stdio::Piped);
     }
-    let mut running = Sandbox::spawn(spec).await?;
+    let mut running = watched.spawn(spec).await?;
     let (stdout, stderr) = (running.stdout.take(), running.stderr.take());
     let reading = async { tokio::join!(drain(stdout), drain(stderr)) };
     let (outcome, (mut output, errors)) = tokio::join!(running.wait(), reading);
@@ -190,6 +195,7 @@ pub async fn run_build(
         code: code_of(&outcome.status),
         duration: outcome.duration,
         connections: outcome.connections,
+        network: watched.seen(&running),
         output,
     })
 }
@@ -240,15 +246,16 @@ pub async fn record(context: &Context, arguments: &RecordArgs) -> Result<ExitCod
     let value = json!({
         "id": id, "name": arguments.name, "exit_code": code, "seconds": built.duration.as_secs_f64(),
         "releases": collection["items"].as_array().map_or(0, Vec::len), "files": files, "bytes": bytes,
-        "missing": collection["missing"], "connections": built.connections,
+        "missing": collection["missing"], "connections": built.connections, "network": built.network.json(),
     });
     output::show(&value, context.json, |v| {
         format!(
-            "recorded `{}` as number {id}: {} releases, {files} files, {} (exit code {code})\n\
+            "recorded `{}` as number {id}: {} releases, {files} files, {} (exit code {code})\n{}\
              next: cofferdam rehearse {}\n",
             arguments.name,
             v["releases"],
             output::bytes(bytes),
+            built.network.text(),
             arguments.name
         )
     });
@@ -276,6 +283,7 @@ pub async fn rehearse(context: &Context, name: &str, keep: Option<&Path>) -> Res
     let path = format!("/api/v1/recordings/{}/rehearsed", known["id"]);
     let mut value = client.post(&path, &json!({ "exit_code": code })).await?;
     value["seconds"] = json!(built.duration.as_secs_f64());
+    value["network"] = built.network.json();
     output::show(&value, context.json, |v| {
         let mut text = if v["complete"] == true {
             format!("`{name}` is complete: it builds with upstream shut, from what was collected\n")
@@ -285,6 +293,7 @@ pub async fn rehearse(context: &Context, name: &str, keep: Option<&Path>) -> Res
         for missing in v["missing"].as_array().into_iter().flatten() {
             text.push_str(&format!("  not here: {} in {}\n", missing["path"], missing["repository"]));
         }
+        text.push_str(&built.network.text());
         text
     });
     if let Some(keep) = keep {

@@ -1,0 +1,213 @@
+//! The watched network of a build: what it dials beside its package clients is answered from the site's recorded
+//! addresses, or refused; either way it is told.
+//!
+//! Must never let a connection out itself: only a site dials, and only in a recording.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use cofferdam_gateway::{Asked, Authority, Destination, Gateway, Report, client_trust, java_trust};
+use cofferdam_sandbox::{
+    Attempt, Decision, Mount, Network, NetworkLog, Running, Sandbox, SandboxSpec, TakeFuture, Transport,
+    Verdict, Watcher,
+};
+use cofferdam_types::{Clock as _, Error, ErrorKind, Result, Secret, time::SystemClock};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+
+use crate::{output, toolchain::door};
+
+/// Where the authority of a run lies, inside.
+const TRUST: &str = "/build/trust";
+/// Where systems keep what programs without a variable of their own believe.
+const SYSTEM_BUNDLES: [&str; 3] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+];
+/// The site's repository of recorded addresses.
+const ADDRESSES: &str = "/r/web/";
+/// Requests that are told one by one, at most: a build may make a million.
+const MAX_TOLD: usize = 10_000;
+
+/// What was asked of the gateway.
+#[derive(Default)]
+struct Heard(Mutex<Vec<Asked>>);
+
+impl Report for Heard {
+    fn request(&self, asked: Asked) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() < MAX_TOLD {
+            all.push(asked);
+        }
+    }
+}
+
+/// Hands web connections to the gateway and refuses all others.
+struct Doorkeeper {
+    gateway: Gateway,
+    heard: Arc<Heard>,
+}
+
+impl Watcher for Doorkeeper {
+    fn decide(&self, attempt: &Attempt) -> Verdict {
+        let web = attempt.transport == Transport::Tcp && (attempt.tls || attempt.http_host.is_some());
+        if web { Verdict::Take } else { Verdict::Refuse }
+    }
+
+    fn take(&self, attempt: Attempt, stream: TcpStream) -> TakeFuture {
+        let (gateway, heard) = (self.gateway.clone(), Arc::clone(&self.heard));
+        Box::pin(async move {
+            let to = Destination {
+                name: attempt.name,
+                address: SocketAddr::new(attempt.address, attempt.port),
+                tls: attempt.tls,
+            };
+            if let Err(error) = gateway.serve(stream, to, heard.as_ref()).await {
+                tracing::debug!(%error, "a connection of a build ended early");
+            }
+        })
+    }
+}
+
+/// One run with a watched network: its authority, and what it asked for.
+pub struct Watched {
+    gateway: Gateway,
+    heard: Arc<Heard>,
+    site: SocketAddr,
+}
+
+impl Watched {
+    /// For a run in the name of `token` at a site.
+    ///
+    /// # Errors
+    /// `Internal` when no authority can be made.
+    pub fn new(site: SocketAddr, token: &str) -> Result<Self> {
+        let authority = Authority::generate(SystemClock.now())?;
+        let gateway = Gateway::new(authority, site, ADDRESSES, Secret::new(token.to_owned()))?;
+        Ok(Self { gateway, heard: Arc::default(), site })
+    }
+
+    /// Makes the clients of a sandbox believe the authority; the files for it are written into `folder`.
+    ///
+    /// # Errors
+    /// `Internal` when a file cannot be written.
+    pub fn trust(&self, spec: &mut SandboxSpec, folder: &Path) -> Result<()> {
+        let failed = |e| Error::io("writing the authority of a run", e);
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        let system = SYSTEM_BUNDLES.iter().map(Path::new).find(|path| path.is_file());
+        let roots = system.map(std::fs::read).transpose().map_err(failed)?;
+        let files = [
+            ("authority.pem", self.gateway.authority().pem().as_bytes().to_vec()),
+            ("bundle.pem", self.gateway.bundle(roots.as_deref())),
+            ("java.p12", self.gateway.java_trust_store()?),
+        ];
+        for (name, bytes) in files {
+            std::fs::write(folder.join(name), bytes).map_err(failed)?;
+        }
+        let show = |source: PathBuf, target: &str| Mount { source, target: target.into(), writable: false };
+        spec.mounts.push(show(folder.to_owned(), TRUST));
+        // apt and wget ask only the system. The true path: what is shown over a link would be shown elsewhere.
+        let bundles = SYSTEM_BUNDLES.iter().filter_map(|path| std::fs::canonicalize(path).ok());
+        for bundle in bundles.collect::<std::collections::BTreeSet<_>>() {
+            spec.mounts.push(show(folder.join("bundle.pem"), &bundle.to_string_lossy()));
+        }
+        let set = |(name, value): (String, String)| (name.into(), value.into());
+        let variables = client_trust(&format!("{TRUST}/authority.pem"), &format!("{TRUST}/bundle.pem"));
+        spec.env.extend(variables.into_iter().map(set));
+        let java = std::env::var("JAVA_TOOL_OPTIONS").ok();
+        spec.env.push(set(java_trust(&format!("{TRUST}/java.p12"), java.as_deref())));
+        Ok(())
+    }
+
+    /// Starts a sandbox with this network. On a machine that cannot watch, what is dialled beside the package clients
+    /// is refused as ever, and the person is told.
+    ///
+    /// # Errors
+    /// As [`Sandbox::spawn`].
+    pub async fn spawn(&self, mut spec: SandboxSpec) -> Result<Running> {
+        let doors = vec![door(self.site)];
+        let plain = SandboxSpec { network: Network::Site(doors.clone()), ..spec.clone() };
+        let keeper = Doorkeeper { gateway: self.gateway.clone(), heard: Arc::clone(&self.heard) };
+        spec.network = Network::Watched { doors, watcher: Arc::new(keeper) };
+        match Sandbox::spawn(spec).await {
+            Err(error) if error.kind() == ErrorKind::Unavailable => {
+                let running = Sandbox::spawn(plain).await?;
+                eprintln!(
+                    "warning: addresses that no package client asks for are refused and not recorded here: {}",
+                    error.message()
+                );
+                Ok(running)
+            }
+            started => started,
+        }
+    }
+
+    /// What the run did with its network, once it has ended.
+    pub fn seen(&self, running: &Running) -> Seen {
+        let asked = self.heard.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Seen { asked, log: running.network_log().unwrap_or_default() }
+    }
+}
+
+/// What a run did with its network.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Requests to addresses.
+    pub asked: Vec<Asked>,
+    /// Every connection and question, those of the requests included.
+    pub log: NetworkLog,
+}
+
+impl Seen {
+    /// For programs.
+    pub fn json(&self) -> Value {
+        let asked: Vec<Value> = self.asked.iter().map(|a| json!({
+            "method": a.method, "url": a.url, "status": a.status, "bytes": a.bytes, "digest": a.digest, "refused": a.refused,
+        })).collect();
+        let mut log = self.log.clone();
+        // Arguments hold credentials: `curl -H "Authorization: …"`. The program's name says enough.
+        log.lines
+            .iter_mut()
+            .filter_map(|line| line.attempt.process.as_mut())
+            .for_each(|p| p.arguments.clear());
+        json!({ "addresses": asked, "connections": log })
+    }
+
+    /// For people: what was answered, in a line, and each thing that was refused, with the reason.
+    pub fn text(&self) -> String {
+        let kept: Vec<&Asked> = self.asked.iter().filter(|a| a.refused.is_none()).collect();
+        let mut text = String::new();
+        if !kept.is_empty() {
+            let bytes = kept.iter().map(|a| a.bytes).sum();
+            text.push_str(&format!(
+                "  {} addresses beside the package clients, {}\n",
+                kept.len(),
+                output::bytes(bytes)
+            ));
+        }
+        let mut refused: Vec<String> = self
+            .asked
+            .iter()
+            .filter_map(|a| Some(format!("  refused: {} {}: {}", a.method, a.url, a.refused.as_deref()?)))
+            .collect();
+        for line in self.log.lines.iter().filter(|line| line.decision == Decision::Refused) {
+            let by = line.attempt.process.as_ref().map_or("", |process| process.program.as_str());
+            let by = if by.is_empty() { String::new() } else { format!(" by {by}") };
+            let (host, port, times) = (line.attempt.host(), line.attempt.port, line.count);
+            refused.push(format!(
+                "  refused: {host}:{port}{by}, {times} times: only HTTP and HTTPS can be recorded"
+            ));
+        }
+        refused.sort();
+        refused.dedup();
+        for line in refused {
+            text.push_str(&line);
+            text.push('\n');
+        }
+        text
+    }
+}
