@@ -13,7 +13,6 @@ mod output;
 mod projects;
 mod site;
 mod toolchain;
-mod watched;
 
 use std::process::ExitCode;
 

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use cofferdam_runner_api::JobState;
-use cofferdam_sandbox::{Exit, Limits, Network, Running, Sandbox, SandboxSpec, Stdio};
+use cofferdam_sandbox::{Exit, Limits, Network, Running, Sandbox, SandboxSpec, Stdio, Target};
 use cofferdam_types::{Error, ErrorKind, Result};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
@@ -21,6 +21,7 @@ use crate::folder::JobFolder;
 use crate::log::{Log, Sender, Signals, backoff};
 use crate::mask::Masker;
 use crate::protocol::{self, Artifact, Job, Step};
+use crate::watched::Watched;
 use crate::{extract, script};
 
 /// For a job whose site names no bound.
@@ -66,6 +67,8 @@ struct Work<'a> {
     timeout: Duration,
     deadline: Instant,
     log: Log,
+    /// What a job dials beside its door is answered from recorded addresses.
+    watched: Option<Watched>,
 }
 
 /// Runs `job` and tells the site how it ended.
@@ -114,7 +117,12 @@ async fn in_folder(
         Sender::new(coordinator.clone(), job.clone(), path, progress, signals.clone(), config.heartbeat);
     let timeout = protocol::seconds(job.runner_info.timeout).unwrap_or(DEFAULT_TIMEOUT).min(LONGEST_TIMEOUT);
     let deadline = Instant::now() + timeout;
-    let work = Work { config, coordinator, job, folder, signals, shutdown, timeout, deadline, log };
+    let door = config.site_door.clone().filter(|door| matches!(door.to, Target::Tcp(_)));
+    let watched = match door.map(|door| Watched::new(door, &job.token)).transpose() {
+        Ok(watched) => watched,
+        Err(error) => return without_log(coordinator, job, &error).await,
+    };
+    let work = Work { config, coordinator, job, folder, signals, shutdown, timeout, deadline, log, watched };
     let (sent, state) = tokio::join!(sender.follow(), work.run(env));
     if let Err(error) = sent {
         tracing::warn!(job = job.id, error = %error.internal_chain(), "the log is not complete at the site");
@@ -321,12 +329,29 @@ impl Work<'_> {
             max_memory: limits.memory,
             max_file_size: Some(limits.file_size),
         };
-        if let Some(door) = &self.config.site_door {
-            spec.network = Network::Site(vec![door.clone()]);
-        }
-        let mut running = Sandbox::spawn(spec).await?;
+        let mut running = match &self.watched {
+            None => {
+                // A door to something else than a TCP address, or none.
+                spec.network = self.config.site_door.clone().map_or(Network::None, |door| Network::Site(vec![door]));
+                Sandbox::spawn(spec).await?
+            }
+            Some(watched) => {
+                watched.trust(&mut spec, &self.folder.path("trust"))?;
+                let (running, unwatched) = watched.spawn(spec).await?;
+                if let Some(why) = unwatched {
+                    tracing::warn!(job = self.job.id, "{why}");
+                }
+                running
+            }
+        };
         self.pump(&mut running).await?;
-        match running.wait().await?.status {
+        let outcome = running.wait().await?;
+        if let Some(watched) = &self.watched {
+            for line in watched.seen(&running).text().lines() {
+                self.log.line(line.trim()).await?;
+            }
+        }
+        match outcome.status {
             Exit::Code(0) => Ok(()),
             Exit::Code(code) => Err(Failure::Script(code)),
             Exit::Signal(signal) => Err(Failure::Script(128 + signal)),

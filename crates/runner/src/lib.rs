@@ -27,8 +27,10 @@ mod mask;
 mod protocol;
 mod runner;
 mod script;
+mod watched;
 
 pub use cofferdam_sandbox::{Mount, SiteDoor, Target};
 pub use config::{JobLimits, RunnerConfig};
 pub use env::HOME_FILES;
 pub use runner::Runner;
+pub use watched::{Seen, Watched};

@@ -2,14 +2,12 @@
 
 use std::process::ExitCode;
 
+use cofferdam_runner::Watched;
 use cofferdam_sandbox::Stdio;
 use cofferdam_types::{Error, Result};
 
 use super::{Context, record::code_of};
-use crate::{
-    toolchain::{Build, door},
-    watched::Watched,
-};
+use crate::toolchain::{Build, door};
 
 /// Runs it in this folder, with an empty home and every package client set up.
 pub async fn run(context: &Context, command: &[String]) -> Result<ExitCode> {
@@ -28,13 +26,16 @@ pub async fn run(context: &Context, command: &[String]) -> Result<ExitCode> {
     let build = Build { command, folder: &folder, home: home.path(), site, setups: &setups, secret: &secret };
     let mut spec = build.spec()?;
     spec.stdin = Stdio::Inherit;
-    let watched = Watched::new(site, client.token().unwrap_or_default())?;
+    let watched = Watched::new(door(site), client.token().unwrap_or_default())?;
     let trust = tempfile::Builder::new()
         .prefix("cofferdam-trust-")
         .tempdir()
         .map_err(|e| Error::io("making a folder for the authority", e))?;
     watched.trust(&mut spec, trust.path())?;
-    let mut running = watched.spawn(spec).await?;
+    let (mut running, unwatched) = watched.spawn(spec).await?;
+    if let Some(why) = unwatched {
+        eprintln!("{why}");
+    }
     let outcome = running.wait().await?;
     eprint!("{}", watched.seen(&running).text());
     Ok(ExitCode::from(u8::try_from(code_of(&outcome.status)).unwrap_or(1)))

@@ -9,6 +9,7 @@ use std::{
     process::{Command as Process, ExitCode},
 };
 
+use cofferdam_runner::{Seen, Watched};
 use cofferdam_sandbox::{Exit, Stdio};
 use cofferdam_types::{Error, Result, Secret};
 use serde_json::{Value, json};
@@ -20,7 +21,6 @@ use crate::{
     client::Client,
     output,
     toolchain::{Build, door},
-    watched::{Seen, Watched},
 };
 
 /// A copy of a folder and an empty home, gone when dropped.
@@ -179,13 +179,16 @@ pub async fn run_build(
     let (folder, home) = (place.work(), place.home());
     let build = Build { command, folder: &folder, home: &home, site, setups: &setups, secret: &place.secret };
     let mut spec = build.spec()?;
-    let watched = Watched::new(site, token)?;
+    let watched = Watched::new(door(site), token)?;
     watched.trust(&mut spec, &place.root.path().join("trust"))?;
     if quiet {
         // Both streams of a build in one order, as a person would see them.
         (spec.stdout, spec.stderr) = (Stdio::Piped, Stdio::Piped);
     }
-    let mut running = watched.spawn(spec).await?;
+    let (mut running, unwatched) = watched.spawn(spec).await?;
+    if let Some(why) = unwatched {
+        eprintln!("{why}");
+    }
     let (stdout, stderr) = (running.stdout.take(), running.stderr.take());
     let reading = async { tokio::join!(drain(stdout), drain(stderr)) };
     let (outcome, (mut output, errors)) = tokio::join!(running.wait(), reading);

@@ -25,6 +25,27 @@ async fn a_job_reaches_the_site_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn what_a_job_dials_is_answered_from_recorded_addresses_or_refused_and_told() {
+    if !possible("what_a_job_dials_is_answered_from_recorded_addresses_or_refused_and_told") {
+        return;
+    }
+    let site = Site::start().await;
+    let get = |host: &str, path: &str| {
+        format!(
+            "exec 3<>/dev/tcp/{host}/80; printf 'GET {path} HTTP/1.1\\r\\nHost: {host}\\r\\nConnection: close\\r\\n\\r\\n' >&3; \
+             echo \"[$(tail -n 1 <&3)]\""
+        )
+    };
+    let other = "(exec 3<>/dev/tcp/nowhere.example/22; cat <&3) || true";
+    let end = site.run(job(&[&get("tools.example", "/rig"), &get("nowhere.example", "/tool"), other])).await;
+    let log = site.log();
+    assert_eq!(end["state"], "success", "{log}");
+    assert!(log.contains("[rigged]") && log.contains("1 answers from recorded addresses"), "{log}");
+    assert!(log.contains("refused: GET http://nowhere.example/tool"), "{log}");
+    assert!(log.contains("refused: nowhere.example:22"), "{log}");
+}
+
+#[tokio::test]
 async fn a_job_sees_neither_hidden_folders_nor_the_runners_own() {
     if !possible("a_job_sees_neither_hidden_folders_nor_the_runners_own") {
         return;

@@ -1,9 +1,10 @@
-//! The watched network of a build: what it dials beside its package clients is answered from the site's recorded
+//! The watched network of a build or a job: what it dials beside its package clients is answered from the site's recorded
 //! addresses, or refused; either way it is told.
 //!
 //! Must never let a connection out itself: only a site dials, and only in a recording.
 
 use std::{
+    ffi::OsString,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -11,14 +12,12 @@ use std::{
 
 use cofferdam_gateway::{Asked, Authority, Destination, Gateway, Report, client_trust, java_trust};
 use cofferdam_sandbox::{
-    Attempt, Decision, Mount, Network, NetworkLog, Running, Sandbox, SandboxSpec, TakeFuture, Transport,
-    Verdict, Watcher,
+    Attempt, Decision, Mount, Network, NetworkLog, Running, Sandbox, SandboxSpec, SiteDoor, Target, TakeFuture,
+    Transport, Verdict, Watcher,
 };
 use cofferdam_types::{Clock as _, Error, ErrorKind, Result, Secret, time::SystemClock};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-
-use crate::{output, toolchain::door};
 
 /// Where the authority of a run lies, inside.
 const TRUST: &str = "/build/trust";
@@ -77,18 +76,21 @@ impl Watcher for Doorkeeper {
 pub struct Watched {
     gateway: Gateway,
     heard: Arc<Heard>,
-    site: SocketAddr,
+    door: SiteDoor,
 }
 
 impl Watched {
-    /// For a run in the name of `token` at a site.
+    /// For a run in the name of `token`, whose door leads to a site.
     ///
     /// # Errors
-    /// `Internal` when no authority can be made.
-    pub fn new(site: SocketAddr, token: &str) -> Result<Self> {
+    /// `Invalid` when the door leads to no TCP address; `Internal` when no authority can be made.
+    pub fn new(door: SiteDoor, token: &str) -> Result<Self> {
+        let Target::Tcp(site) = door.to else {
+            return Err(Error::invalid("site-door", "the site of a watched run is reached by TCP"));
+        };
         let authority = Authority::generate(SystemClock.now())?;
         let gateway = Gateway::new(authority, site, ADDRESSES, Secret::new(token.to_owned()))?;
-        Ok(Self { gateway, heard: Arc::default(), site })
+        Ok(Self { gateway, heard: Arc::default(), door })
     }
 
     /// Makes the clients of a sandbox believe the authority; the files for it are written into `folder`.
@@ -115,40 +117,44 @@ impl Watched {
         for bundle in bundles.collect::<std::collections::BTreeSet<_>>() {
             spec.mounts.push(show(folder.join("bundle.pem"), &bundle.to_string_lossy()));
         }
-        let set = |(name, value): (String, String)| (name.into(), value.into());
-        let variables = client_trust(&format!("{TRUST}/authority.pem"), &format!("{TRUST}/bundle.pem"));
-        spec.env.extend(variables.into_iter().map(set));
-        let java = std::env::var("JAVA_TOOL_OPTIONS").ok();
-        spec.env.push(set(java_trust(&format!("{TRUST}/java.p12"), java.as_deref())));
+        let mut variables = client_trust(&format!("{TRUST}/authority.pem"), &format!("{TRUST}/bundle.pem"));
+        let java = spec.env.iter().position(|(name, _)| name == "JAVA_TOOL_OPTIONS");
+        let java = java.map(|at| spec.env.remove(at).1.to_string_lossy().into_owned());
+        variables.push(java_trust(&format!("{TRUST}/java.p12"), java.as_deref()));
+        for (name, value) in variables {
+            // What a job says of its own wins.
+            if spec.env.iter().all(|(own, _)| *own != *name) {
+                spec.env.push((OsString::from(name), OsString::from(value)));
+            }
+        }
         Ok(())
     }
 
     /// Starts a sandbox with this network. On a machine that cannot watch, what is dialled beside the package clients
-    /// is refused as ever, and the person is told.
+    /// is refused as ever; then the second part says why, to be told.
     ///
     /// # Errors
     /// As [`Sandbox::spawn`].
-    pub async fn spawn(&self, mut spec: SandboxSpec) -> Result<Running> {
-        let doors = vec![door(self.site)];
+    pub async fn spawn(&self, mut spec: SandboxSpec) -> Result<(Running, Option<String>)> {
+        let doors = vec![self.door.clone()];
         let plain = SandboxSpec { network: Network::Site(doors.clone()), ..spec.clone() };
         let keeper = Doorkeeper { gateway: self.gateway.clone(), heard: Arc::clone(&self.heard) };
         spec.network = Network::Watched { doors, watcher: Arc::new(keeper) };
         match Sandbox::spawn(spec).await {
             Err(error) if error.kind() == ErrorKind::Unavailable => {
-                let running = Sandbox::spawn(plain).await?;
-                eprintln!(
+                let why = format!(
                     "warning: addresses that no package client asks for are refused and not recorded here: {}",
                     error.message()
                 );
-                Ok(running)
+                Ok((Sandbox::spawn(plain).await?, Some(why)))
             }
-            started => started,
+            started => Ok((started?, None)),
         }
     }
 
-    /// What the run did with its network, once it has ended.
+    /// What the run has done with its network since this was last asked.
     pub fn seen(&self, running: &Running) -> Seen {
-        let asked = self.heard.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let asked = std::mem::take(&mut *self.heard.0.lock().unwrap_or_else(PoisonError::into_inner));
         Seen { asked, log: running.network_log().unwrap_or_default() }
     }
 }
@@ -164,6 +170,7 @@ pub struct Seen {
 
 impl Seen {
     /// For programs.
+    #[must_use]
     pub fn json(&self) -> Value {
         let asked: Vec<Value> = self.asked.iter().map(|a| json!({
             "method": a.method, "url": a.url, "status": a.status, "bytes": a.bytes, "digest": a.digest, "refused": a.refused,
@@ -178,15 +185,16 @@ impl Seen {
     }
 
     /// For people: what was answered, in a line, and each thing that was refused, with the reason.
+    #[must_use]
     pub fn text(&self) -> String {
         let kept: Vec<&Asked> = self.asked.iter().filter(|a| a.refused.is_none()).collect();
         let mut text = String::new();
         if !kept.is_empty() {
-            let bytes = kept.iter().map(|a| a.bytes).sum();
+            let bytes: u64 = kept.iter().map(|a| a.bytes).sum();
             text.push_str(&format!(
-                "  {} addresses beside the package clients, {}\n",
+                "  {} answers from recorded addresses, {:.1} MB\n",
                 kept.len(),
-                output::bytes(bytes)
+                bytes as f64 / 1e6
             ));
         }
         let mut refused: Vec<String> = self
