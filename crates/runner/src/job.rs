@@ -332,7 +332,8 @@ impl Work<'_> {
         let mut running = match &self.watched {
             None => {
                 // A door to something else than a TCP address, or none.
-                spec.network = self.config.site_door.clone().map_or(Network::None, |door| Network::Site(vec![door]));
+                spec.network =
+                    self.config.site_door.clone().map_or(Network::None, |door| Network::Site(vec![door]));
                 Sandbox::spawn(spec).await?
             }
             Some(watched) => {

@@ -12,8 +12,8 @@ use std::{
 
 use cofferdam_gateway::{Asked, Authority, Destination, Gateway, Report, client_trust, java_trust};
 use cofferdam_sandbox::{
-    Attempt, Decision, Mount, Network, NetworkLog, Running, Sandbox, SandboxSpec, SiteDoor, Target, TakeFuture,
-    Transport, Verdict, Watcher,
+    Attempt, Decision, Mount, Network, NetworkLog, Running, Sandbox, SandboxSpec, SiteDoor, TakeFuture,
+    Target, Transport, Verdict, Watcher,
 };
 use cofferdam_types::{Clock as _, Error, ErrorKind, Result, Secret, time::SystemClock};
 use serde_json::{Value, json};
