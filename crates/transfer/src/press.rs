@@ -85,7 +85,7 @@ impl Press {
             .map_err(|e| Error::internal("the threads that seal packs ended", e))?;
         self.next += 1;
         self.waiting.push_back(receiver);
-        if self.waiting.len() > self.threads { self.take() } else { Ok(None) }
+        if self.waiting.len() > self.threads + 1 { self.take() } else { Ok(None) }
     }
 
     /// The oldest pack that is with the threads; `None` when there is none.
