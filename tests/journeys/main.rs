@@ -61,6 +61,21 @@ fn nothing_is_seen_before_two_others_have_said_yes() {
 }
 
 #[test]
+fn a_transfer_in_which_nothing_is_new_is_small() {
+    let pair = Pair::new("");
+    put(&pair, "maps/a.bin", &bytes(1, 500_000));
+    pair.record("maps", &["/r/generic/maps/a.bin"]);
+    let first = pair.pack("maps", &[]);
+    let id = pair.receive(first["path"].as_str().unwrap()).ok()["id"].to_string();
+    pair.approve_and_publish(&id);
+    pair.receipt(&id);
+    let second = pair.pack("maps", &[]);
+    assert!(first["bytes"].as_u64().unwrap() > 2_000_000, "{first}");
+    assert!(second["bytes"].as_u64().unwrap() < 20_000 && second["blobs"] == 0, "{second}");
+    assert_eq!(pair.receive(second["path"].as_str().unwrap()).ok()["sound"], true);
+}
+
+#[test]
 fn a_medium_that_is_not_there_is_told_and_not_made() {
     let pair = Pair::new("");
     put(&pair, "maps/a.bin", &bytes(1, 5_000));

@@ -26,6 +26,13 @@ impl Registry {
         RepoView::new(tx, repository, format, self.blobs(), self.public_url()).await
     }
 
+    /// The same for as long as a download takes: it sees what is committed meanwhile, and holds no connection.
+    async fn patient_view(&self, repository: &RepositoryRow) -> Result<RepoView<'static>> {
+        let tx = TxHandle::Each(self.db().clone());
+        let format = self.format(&repository.format)?;
+        RepoView::new(tx, repository, format, self.blobs(), self.public_url()).await
+    }
+
     /// Answers a read.
     ///
     /// # Errors
@@ -79,7 +86,7 @@ impl Registry {
     /// What the format or the gate refused; nothing has changed then.
     pub async fn publish(&self, repository: &RepositoryRow, upload: Upload, actor: &str) -> Result<Answer> {
         let format = self.format(&repository.format)?.clone();
-        let view = self.view(repository).await?;
+        let view = self.patient_view(repository).await?;
         let Accepted { changes, answer } = format.accept(upload, &view, &self.door()).await?;
         drop(view);
         self.commit(repository, &changes, Commit { actor, cause: Cause::Publish }).await?;
@@ -100,7 +107,7 @@ impl Registry {
         let Some((mirror, upstream)) = self.recording_mirror(repository).await? else { return Ok(None) };
         let turn = self.turn(&mirror, &want).await;
         let _alone = turn.lock().await;
-        let view = self.view(&mirror).await?.addressed_as(repository, self.public_url());
+        let view = self.patient_view(&mirror).await?.addressed_as(repository, self.public_url());
         let view = view.for_session(session);
         if let Want::File { path, .. } = &want
             && view.file(path).await?.is_some()

@@ -16,7 +16,7 @@ use cofferdam_format_kit::{
     DocumentRef, FileRef, Format, PackageView, PointerView, ReleaseState, ReleaseView, RepositoryKind,
     RepositoryView, View,
 };
-use cofferdam_store::{FileRow, PackageRow, ReleaseRow, RepositoryRow, Tx};
+use cofferdam_store::{Db, FileRow, PackageRow, ReleaseRow, RepositoryRow, Tx};
 use cofferdam_types::{Error, ErrorKind, PackageId, RepositoryId, Result, Sha256};
 use futures::TryStreamExt as _;
 use tokio::sync::Mutex;
@@ -25,17 +25,47 @@ use crate::Session;
 
 const READ_LIMIT: u64 = 16 << 20;
 
-/// A transaction of our own, or the caller's.
+/// A transaction of our own, or the caller's; or one for each question.
 pub(crate) enum TxHandle<'t> {
     Owned(Box<Tx>),
     Borrowed(&'t mut Tx),
+    /// For views that live as long as a download: kept open by a few of them, the database's few readers would be
+    /// all taken, and each would wait for one more.
+    Each(Db),
 }
 
 impl TxHandle<'_> {
-    fn get(&mut self) -> &mut Tx {
+    async fn open(&mut self) -> Result<Open<'_>> {
+        Ok(match self {
+            Self::Owned(tx) => Open::Kept(tx),
+            Self::Borrowed(tx) => Open::Kept(tx),
+            Self::Each(db) => Open::Own(db.read().await?),
+        })
+    }
+}
+
+/// A transaction for one question.
+enum Open<'a> {
+    Kept(&'a mut Tx),
+    Own(Tx),
+}
+
+impl std::ops::Deref for Open<'_> {
+    type Target = Tx;
+
+    fn deref(&self) -> &Tx {
         match self {
-            Self::Owned(tx) => tx,
-            Self::Borrowed(tx) => tx,
+            Self::Kept(tx) => tx,
+            Self::Own(tx) => tx,
+        }
+    }
+}
+
+impl std::ops::DerefMut for Open<'_> {
+    fn deref_mut(&mut self) -> &mut Tx {
+        match self {
+            Self::Kept(tx) => tx,
+            Self::Own(tx) => tx,
         }
     }
 }
@@ -137,7 +167,7 @@ impl<'t> RepoView<'t> {
         public_url: &str,
     ) -> Result<RepoView<'t>> {
         let kind = kind_of(row);
-        let members = members_of(tx.get(), row).await?;
+        let members = members_of(&mut *tx.open().await?, row).await?;
         let base = format!("{public_url}/r/{}", row.name);
         Ok(Self {
             info: RepositoryView { name: row.name.clone(), kind, base },
@@ -175,8 +205,9 @@ impl<'t> RepoView<'t> {
 
     /// The members that may speak for a name.
     async fn speakers(&self, key: &str) -> Result<Vec<RepositoryId>> {
-        let mut tx = self.tx.lock().await;
-        let mut rows = tx.get().registry();
+        let mut handle = self.tx.lock().await;
+        let mut tx = handle.open().await?;
+        let mut rows = tx.registry();
         let mut found = Vec::new();
         for member in &self.members {
             if let Some(package) = rows.package(member.id, key).await?
@@ -197,8 +228,9 @@ impl<'t> RepoView<'t> {
             }
             None => {
                 let ids: Vec<RepositoryId> = self.members.iter().map(|m| m.id).collect();
-                let mut tx = self.tx.lock().await;
-                let mut shelf = Shelf::read(tx.get(), &ids, &[key]).await?;
+                let mut handle = self.tx.lock().await;
+                let mut tx = handle.open().await?;
+                let mut shelf = Shelf::read(&mut tx, &ids, &[key]).await?;
                 let mut at = |m: &RepositoryRow| shelf.found.remove(&(m.id, key.to_owned()));
                 self.members.iter().filter_map(|m| Some((m, at(m)?))).collect()
             }
@@ -230,8 +262,9 @@ impl View for RepoView<'_> {
     }
 
     async fn document(&self, path: &str) -> Result<Option<DocumentRef>> {
-        let mut tx = self.tx.lock().await;
-        let row = tx.get().registry().document(self.row.id, path).await?;
+        let mut handle = self.tx.lock().await;
+        let mut tx = handle.open().await?;
+        let row = tx.registry().document(self.row.id, path).await?;
         Ok(row.map(|d| DocumentRef {
             path: d.path,
             media_type: d.media_type,
@@ -242,7 +275,7 @@ impl View for RepoView<'_> {
 
     async fn file(&self, path: &str) -> Result<Option<FileRef>> {
         for member in &self.members {
-            let found = self.tx.lock().await.get().registry().file(member.id, path).await?;
+            let found = self.tx.lock().await.open().await?.registry().file(member.id, path).await?;
             let Some(file) = found else { continue };
             let speaks = self.members.len() == 1 || self.speakers(&file.package).await?.contains(&member.id);
             if speaks {
@@ -268,10 +301,11 @@ impl View for RepoView<'_> {
     }
 
     async fn packages(&self, after: Option<&str>, limit: usize) -> Result<Vec<(String, String)>> {
-        let mut tx = self.tx.lock().await;
+        let mut handle = self.tx.lock().await;
+        let mut tx = handle.open().await?;
         let mut all: Vec<(String, String)> = Vec::new();
         for member in &self.members {
-            let page = tx.get().registry().packages(member.id, after.unwrap_or(""), limit).await?;
+            let page = tx.registry().packages(member.id, after.unwrap_or(""), limit).await?;
             all.extend(page.into_iter().map(|p| (p.key, p.display)));
         }
         // Members come in order and the sort is stable: the first member's spelling wins.
@@ -282,10 +316,11 @@ impl View for RepoView<'_> {
     }
 
     async fn search(&self, text: &str, limit: usize) -> Result<Vec<String>> {
-        let mut tx = self.tx.lock().await;
+        let mut handle = self.tx.lock().await;
+        let mut tx = handle.open().await?;
         let mut all: Vec<String> = Vec::new();
         for member in &self.members {
-            let page = tx.get().registry().search(member.id, text, limit).await?;
+            let page = tx.registry().search(member.id, text, limit).await?;
             all.extend(page.into_iter().map(|p| p.key));
         }
         all.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
@@ -295,20 +330,22 @@ impl View for RepoView<'_> {
     }
 
     async fn below(&self, prefix: &str) -> Result<Vec<FileRef>> {
-        let mut tx = self.tx.lock().await;
+        let mut handle = self.tx.lock().await;
+        let mut tx = handle.open().await?;
         let mut all = Vec::new();
         for member in &self.members {
-            all.extend(tx.get().registry().files_below(member.id, prefix).await?.into_iter().map(file_ref));
+            all.extend(tx.registry().files_below(member.id, prefix).await?.into_iter().map(file_ref));
         }
         Ok(all)
     }
 
     async fn given(&self, prefix: &str) -> Result<Vec<String>> {
         let Some(recording) = self.recording else { return Ok(Vec::new()) };
-        let mut tx = self.tx.lock().await;
+        let mut handle = self.tx.lock().await;
+        let mut tx = handle.open().await?;
         let mut all = Vec::new();
         for member in &self.members {
-            all.extend(tx.get().served().below("recording", recording, &member.name, prefix).await?);
+            all.extend(tx.served().below("recording", recording, &member.name, prefix).await?);
         }
         Ok(all)
     }

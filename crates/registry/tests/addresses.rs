@@ -134,6 +134,17 @@ fn replay(id: i64) -> Session {
 }
 
 #[tokio::test]
+async fn many_downloads_at_once_do_not_wait_for_each_others_connections() {
+    for world in worlds().await {
+        world.server.says(200, "tool");
+        let paths: Vec<String> = (0..40).map(|n| format!("{TOOL}-{n}")).collect();
+        let all = futures::future::join_all(paths.iter().map(|path| world.digest(path, record(1)))).await;
+        assert!(all.len() == 40 && all.iter().all(|digest| *digest == Sha256::of(b"tool")));
+        assert_eq!(world.noted("recording", 1).await.len(), 40);
+    }
+}
+
+#[tokio::test]
 async fn a_replay_gets_what_its_recording_saw_and_a_job_what_was_recorded_last() {
     for world in worlds().await {
         let (old, new) = (Sha256::of(b"old"), Sha256::of(b"new"));
