@@ -53,8 +53,10 @@ struct Doorkeeper {
 
 impl Watcher for Doorkeeper {
     fn decide(&self, attempt: &Attempt) -> Verdict {
-        let web = attempt.transport == Transport::Tcp && (attempt.tls || attempt.http_host.is_some());
-        if web { Verdict::Take } else { Verdict::Refuse }
+        // A Java that has just started needs longer for its first byte than anybody looks for it.
+        let known = [80, 443].contains(&attempt.port);
+        let web = known || attempt.tls || attempt.http_host.is_some();
+        if web && attempt.transport == Transport::Tcp { Verdict::Take } else { Verdict::Refuse }
     }
 
     fn take(&self, attempt: Attempt, stream: TcpStream) -> TakeFuture {
