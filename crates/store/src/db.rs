@@ -45,8 +45,17 @@ impl Db {
             .pragma("cache_size", "-4096")
             .foreign_keys(false);
         let opened = |e| Error::internal(format!("opening the database {}", path.display()), e);
-        let pool =
-            |n: u32| SqlitePoolOptions::new().max_connections(n).acquire_timeout(WAIT).idle_timeout(None);
+        let pool = |n: u32| {
+            SqlitePoolOptions::new()
+                .max_connections(n)
+                .acquire_timeout(WAIT)
+                .idle_timeout(None)
+                // A full disk can end a transaction behind the library's back; its roll-back then fails, and the
+                // connection would never begin another one. It is closed, and a fresh one opened.
+                .before_acquire(|connection, _| {
+                    Box::pin(async move { Ok(!sqlx::Connection::is_in_transaction(connection)) })
+                })
+        };
         // A publication of very many items touches more pages than a reader; without room they are written again and
         // again.
         let roomy = options.clone().pragma("cache_size", "-32768");
