@@ -103,7 +103,7 @@ impl Db {
     /// inside it.
     ///
     /// # Errors
-    /// `Internal` when the database is away or its write lock cannot be had in 30 s.
+    /// `Internal` when the database is away or its write lock cannot be had in two minutes.
     pub async fn write(&self) -> Result<Tx> {
         self.begin(true).await
     }

@@ -1,7 +1,6 @@
 //! Real clients through the gateway, against a site that answers from a table. Clients that are not on this
 //! machine are skipped by name.
 
-mod measure;
 mod support;
 
 use support::{World, digest_of, ran};

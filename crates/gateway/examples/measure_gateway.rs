@@ -1,17 +1,21 @@
-//! What the gateway costs, beside the same client at the site itself. Run by hand:
-//! `cargo test --release -p cofferdam-gateway --test clients -- --ignored --nocapture measure`.
+//! What the gateway costs a curl that asks through it, with a site that answers from a table; a measurement, not a
+//! test: `cargo run --release -p cofferdam-gateway --example measure_gateway`.
 
-use crate::support::{World, ran};
+#[allow(dead_code, reason = "the stories of real clients use the rest of it")]
+#[path = "../tests/clients/support.rs"]
+mod support;
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement"]
-async fn measure() {
+use support::{World, ran};
+
+#[tokio::main]
+async fn main() {
     let world = World::new().await;
     let large = vec![7; 512 << 20];
     world.site.answers("https/files.example:PORT/large", 200, &[], &large);
     world.site.answers("https/files.example:PORT/small", 200, &[], b"small");
     let show = ["-sS", "-o", "/dev/null", "-w", "%{time_total} "];
-    let large = ran(world.curl().args(show).arg(world.url("/large"))).unwrap().text();
+    let Some(done) = ran(world.curl().args(show).arg(world.url("/large"))) else { return };
+    let large = done.text();
     let seconds: f64 = large.trim().parse().unwrap();
     println!("a body of 512 MiB: {:.0} MiB/s", 512.0 / seconds);
     let many: Vec<String> =
