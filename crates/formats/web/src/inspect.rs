@@ -181,8 +181,8 @@ pub fn is_kept(status: StatusCode) -> bool {
 pub fn request_headers(asked: &HeaderMap) -> HeaderMap {
     let mut out = HeaderMap::new();
     for name in REQUEST {
-        if let Some(value) = asked.get(*name) {
-            out.insert(HeaderName::from_static(name), value.clone());
+        for value in asked.get_all(*name) {
+            out.append(HeaderName::from_static(name), value.clone());
         }
     }
     out.entry(header::ACCEPT_ENCODING).or_insert(HeaderValue::from_static("identity"));

@@ -82,7 +82,7 @@ impl State {
             if super::is_transient(answer.status()) {
                 continue;
             }
-            if answer.status() != StatusCode::PARTIAL_CONTENT || !begins_at(answer.headers(), self.read) {
+            if answer.status() != StatusCode::PARTIAL_CONTENT || !is_the_rest(answer.headers(), self.read) {
                 return false;
             }
             self.body = answer.bytes_stream().boxed();
@@ -98,11 +98,20 @@ fn proof(answer: &reqwest::Response) -> Option<HeaderValue> {
     if answer.status() != StatusCode::OK || headers.get(header::ACCEPT_RANGES).is_some_and(|v| v == "none") {
         return None;
     }
-    let strong = headers.get(header::ETAG).filter(|v| v.as_bytes().starts_with(b"\""));
-    strong.or_else(|| headers.get(header::LAST_MODIFIED)).cloned()
+    match headers.get(header::ETAG) {
+        // With a tag that is weak nothing is proved, by the date neither (RFC 9110 section 13.1.5).
+        Some(tag) => tag.as_bytes().starts_with(b"\"").then(|| tag.clone()),
+        None => headers.get(header::LAST_MODIFIED).cloned(),
+    }
 }
 
-fn begins_at(headers: &HeaderMap, at: u64) -> bool {
+/// Whether the part is all that is missing, from `at` to the end: a server may send less than it was asked for
+/// (RFC 9110 section 15.3.7).
+fn is_the_rest(headers: &HeaderMap, at: u64) -> bool {
     let range = headers.get(header::CONTENT_RANGE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    range.strip_prefix("bytes ").is_some_and(|r| r.starts_with(&format!("{at}-")))
+    let Some((part, whole)) = range.strip_prefix("bytes ").and_then(|r| r.split_once('/')) else {
+        return false;
+    };
+    let last = whole.parse::<u64>().ok().and_then(|len| len.checked_sub(1));
+    last.is_some_and(|last| part == format!("{at}-{last}"))
 }
