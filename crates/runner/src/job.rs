@@ -340,7 +340,7 @@ impl Work<'_> {
                 watched.trust(&mut spec, &self.folder.path("trust"))?;
                 let (running, unwatched) = watched.spawn(spec).await?;
                 if let Some(why) = unwatched {
-                    tracing::warn!(job = self.job.id, "{why}");
+                    self.log.line(&why).await?;
                 }
                 running
             }
