@@ -23,7 +23,7 @@ async fn curl_fetches_over_tls_and_the_site_is_asked_with_the_token_and_nothing_
     let asked = world.site.asked();
     assert_eq!(asked[0].authorization, "Bearer cfd_test");
     assert!(!asked[0].headers.contains(&"cookie".to_owned()), "{:?}", asked[0].headers);
-    let told = world.told();
+    let told = world.told(1).await;
     assert_eq!((told[0].status, told[0].bytes), (Some(200), 5));
     assert_eq!(told[0].digest.as_deref(), Some(digest_of(b"bytes").as_str()));
     assert!(told[0].url.ends_with("/a//tool.tar.gz?sig=***&n=1"), "{}", told[0].url);
@@ -55,7 +55,7 @@ async fn what_is_not_recorded_is_forbidden_in_the_sites_own_words() {
     let Some(done) = ran(world.curl().args(show).arg(world.url("/nothing"))) else { return };
     assert!(done.text().contains("is not recorded here"), "{}", done.text());
     assert!(done.text().ends_with("403 text/plain; charset=utf-8"), "{}", done.text());
-    assert!(world.told()[0].refused.as_deref().unwrap().contains("not recorded"));
+    assert!(world.told(1).await[0].refused.as_deref().unwrap().contains("not recorded"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,7 +78,8 @@ async fn uploads_proxies_websockets_and_foreign_hosts_are_refused_with_the_reaso
     let fronting = refused(&["-H", "Host: other.example"]).unwrap();
     assert!(fronting.contains("other.example") && fronting.ends_with("421"), "{fronting}");
     assert_eq!(world.site.asked().len(), 0, "none of it reached the site");
-    assert!(world.told().iter().all(|t| t.refused.is_some()) && world.told().len() == 4);
+    let told = world.told(4).await;
+    assert!(told.iter().all(|t| t.refused.is_some()) && told.len() == 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,7 +92,7 @@ async fn a_client_with_another_trust_store_fails_and_is_told_of_by_its_alert() {
         return;
     };
     assert!(!done.status.success());
-    let told = world.told_at_least(1).await;
+    let told = world.told(1).await;
     let why = told[0].refused.clone().unwrap();
     assert!(why.contains("certificate pinning") && why.contains("UnknownCA"), "{why}");
     assert_eq!((told[0].status, told[0].method.as_str()), (None, ""));
@@ -103,7 +104,7 @@ async fn a_client_that_pins_a_key_hangs_up_and_is_told_of() {
     let pin = "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
     let Some(done) = ran(world.curl().args(["-sS", "--pinnedpubkey", pin, &world.url("/x")])) else { return };
     assert!(!done.ok);
-    let why = world.told_at_least(1).await[0].refused.clone().unwrap();
+    let why = world.told(1).await[0].refused.clone().unwrap();
     assert!(why.contains("pin"), "{why}");
 }
 
@@ -115,7 +116,7 @@ async fn what_is_no_http_is_closed_and_told() {
     socket.write_all(b"SSH-2.0-client\r\n\r\n").await.unwrap();
     let mut rest = Vec::new();
     let _ = socket.read_to_end(&mut rest).await;
-    let told = world.told_at_least(1).await;
+    let told = world.told(1).await;
     assert!(told[0].refused.as_deref().unwrap().contains("no HTTP"), "{told:?}");
 }
 
@@ -140,7 +141,7 @@ async fn a_range_is_asked_of_the_site_and_a_large_body_streams_through() {
     assert!(world.site.asked()[0].headers.contains(&"range".to_owned()));
     let whole = ran(world.curl().args(["-fsS", &world.url("/large")])).unwrap();
     assert!(whole.stdout == large, "every byte came");
-    assert_eq!(world.told_at_least(2).await[1].bytes, large.len() as u64);
+    assert_eq!(world.told(2).await[1].bytes, large.len() as u64);
 }
 
 const PYTHON: &str = r"

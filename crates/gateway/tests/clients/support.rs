@@ -16,7 +16,7 @@ use axum::{
 };
 use cofferdam_gateway::{Asked, Authority, Destination, Gateway, Report, client_trust};
 use cofferdam_types::{Clock as _, Secret, Sha256, time::SystemClock};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 
 pub const NAME: &str = "files.example";
 
@@ -99,11 +99,11 @@ async fn answer(State(site): State<FakeSite>, request: Request) -> Response {
 }
 
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<Asked>>>);
+struct Told(watch::Sender<Vec<Asked>>);
 
 impl Report for Told {
     fn request(&self, asked: Asked) {
-        self.0.lock().unwrap().push(asked);
+        self.0.send_modify(|lines| lines.push(asked));
     }
 }
 
@@ -150,16 +150,9 @@ impl World {
         format!("https://{NAME}:{}{path}", self.front.port())
     }
 
-    pub fn told(&self) -> Vec<Asked> {
-        self.told.0.lock().unwrap().clone()
-    }
-
-    /// Waits for so many lines of the report: a connection's end comes after the client's.
-    pub async fn told_at_least(&self, many: usize) -> Vec<Asked> {
-        while self.told().len() < many {
-            tokio::task::yield_now().await;
-        }
-        self.told()
+    /// What was told, once there are so many lines: they come at a connection's end, after the client's.
+    pub async fn told(&self, many: usize) -> Vec<Asked> {
+        self.told.0.subscribe().wait_for(|lines| lines.len() >= many).await.unwrap().clone()
     }
 
     pub fn other_authority(&self) -> String {
