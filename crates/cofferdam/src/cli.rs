@@ -54,11 +54,8 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         keep: Option<PathBuf>,
     },
-    /// Show what a recording collected.
-    Collect {
-        /// The recording's name or number.
-        name: String,
-    },
+    /// Show, write, decide about, merge, update or make collections: what builds use.
+    Collect(CollectArgs),
     /// Write a transfer onto a medium.
     Pack(PackArgs),
     /// Add a releasing officer's signature to a packed transfer (on the machine that has it).
@@ -265,6 +262,46 @@ pub struct RecordArgs {
     /// The build's command.
     #[arg(trailing_var_arg = true, required = true)]
     pub command: Vec<String>,
+}
+
+/// `collect`.
+#[derive(Debug, Args)]
+pub struct CollectArgs {
+    /// Recordings by name or number, or collection files; several are merged into one collection.
+    #[arg(value_name = "RECORDING")]
+    pub of: Vec<String>,
+    /// Write the collection into this file, `NAME.collection.toml`: sorted, made to be compared.
+    #[arg(long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
+    /// Show only what no lock file names.
+    #[arg(long)]
+    pub only_running: bool,
+    /// Collect without running the build: a folder (all its lock files and its cofferdam.want), a lock file, or a
+    /// collection file; may be repeated.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["of", "update"])]
+    pub from: Vec<PathBuf>,
+    /// What to call the collection.
+    #[arg(long = "as", value_name = "NAME")]
+    pub name: Option<String>,
+    /// With --from: take files for this platform (`linux-x86_64`), or `all`; may be repeated. Default: this machine's.
+    #[arg(long, value_name = "PLATFORM", requires = "from")]
+    pub platform: Vec<String>,
+    /// Take an item out, by its package URL; then rehearse again.
+    #[arg(long, value_name = "PURL", requires = "reason", conflicts_with_all = ["pin", "undo"])]
+    pub exclude: Option<String>,
+    /// Keep an item at its version: an update that would change it says so.
+    #[arg(long, value_name = "PURL", requires = "reason", conflicts_with = "undo")]
+    pub pin: Option<String>,
+    /// Take back what was decided about an item.
+    #[arg(long, value_name = "PURL")]
+    pub undo: Option<String>,
+    /// Why it is taken out or pinned.
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Record and rehearse again (all of your recordings without a name), and show what changed and what each
+    /// destination has not got yet.
+    #[arg(long)]
+    pub update: bool,
 }
 
 /// `pack`.

@@ -65,6 +65,40 @@ impl Client {
         response.text().await.map_err(|e| self.away(e))
     }
 
+    /// The same site in the name of another token.
+    #[must_use]
+    pub fn named(&self, token: &Secret<String>) -> Self {
+        Self { token: Some(token.clone()), ..self.clone() }
+    }
+
+    /// `GET` of a document that may be served in several types.
+    ///
+    /// # Errors
+    /// What the site answered, or `Unavailable`.
+    pub async fn document(&self, path: &str, accept: Option<&str>) -> Result<Vec<u8>> {
+        let mut request = self.http.get(format!("{}{path}", self.url));
+        if let Some(accept) = accept {
+            request = request.header("accept", accept);
+        }
+        Ok(self.answer(request).await?.bytes().await.map_err(|e| self.away(e))?.to_vec())
+    }
+
+    /// `GET` of a body to be read by [`Client::chunk`].
+    ///
+    /// # Errors
+    /// What the site answered, or `Unavailable`.
+    pub async fn stream(&self, path: &str) -> Result<reqwest::Response> {
+        self.answer(self.http.get(format!("{}{path}", self.url))).await
+    }
+
+    /// The next bytes of a body; none at its end.
+    ///
+    /// # Errors
+    /// `Unavailable` when it breaks off.
+    pub async fn chunk(&self, body: &mut reqwest::Response) -> Result<Option<bytes::Bytes>> {
+        body.chunk().await.map_err(|e| self.away(e))
+    }
+
     /// Reads a stream of events to its end.
     ///
     /// # Errors

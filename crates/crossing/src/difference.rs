@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use cofferdam_format_kit::{Traits, View as _};
 use cofferdam_store::{Json, TransferItemRow};
-use cofferdam_trust::Envelope;
 use cofferdam_types::{Result, Sha256, TransferId};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{Crossing, publish::Claim};
+use crate::{Crossing, Proof, collection::Proofs, publish::Claim};
 
 /// What a transfer would change.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -114,6 +113,10 @@ pub struct Rehearsal {
     pub outside: u64,
     /// Package URLs that the build used.
     pub used: Vec<String>,
+    /// On what it ran, as `linux-x86_64`.
+    pub platform: String,
+    /// What of it was compared with the medium, and holds.
+    pub proof: Proof,
 }
 
 impl Crossing {
@@ -122,12 +125,12 @@ impl Crossing {
     /// # Errors
     /// `NotFound` when there is no such transfer.
     pub async fn difference(&self, id: TransferId) -> Result<Difference> {
-        self.transfer(id).await?;
+        let transfer = self.transfer(id).await?;
         let mut out = Difference::default();
         let items = self.items(id).await?;
-        for item in items.iter().filter(|i| i.kind == "statement") {
-            out.statements += 1;
-            out.rehearsals.extend(rehearsal(&item.value.read()?));
+        out.statements = items.iter().filter(|i| i.kind == "statement").count();
+        for (statement, proof) in Proofs::read(self, &transfer, &items).await?.all(self).await? {
+            out.rehearsals.push(rehearsal(statement, proof));
         }
         let evidence = Evidence { used: used(&out.rehearsals), wants: self.askers().await? };
         for item in items {
@@ -276,16 +279,11 @@ fn newly(before: &Traits, after: &Traits) -> Vec<(String, String)> {
     out
 }
 
-/// A rehearsal statement's content; its signature was kept with the transfer's own.
-fn rehearsal(envelope: &Value) -> Option<Rehearsal> {
-    let payload = serde_json::from_value::<Envelope>(envelope.clone()).ok()?.unverified_payload().ok()?;
-    let statement: Value = serde_json::from_slice(&payload).ok()?;
-    if statement["predicateType"] != crate::RECORDING_PREDICATE {
-        return None;
-    }
+/// A rehearsal statement's content, and what is proved of it.
+fn rehearsal(statement: &Value, proof: Proof) -> Rehearsal {
     let says = &statement["predicate"];
     let text = |name: &str| says[name].as_str().unwrap_or_default().to_owned();
-    Some(Rehearsal {
+    Rehearsal {
         command: text("command"),
         site: text("site"),
         at: text("rehearsed"),
@@ -297,16 +295,18 @@ fn rehearsal(envelope: &Value) -> Option<Rehearsal> {
         number: says["recording"].as_i64().unwrap_or(0),
         collection: statement["subject"][0]["digest"]["sha256"].as_str().unwrap_or_default().to_owned(),
         exit_code: says["exitCode"].as_i64().unwrap_or(0),
-        network: text("network"),
+        network: says["network"]["how"].as_str().unwrap_or_default().to_owned(),
         in_vain: says["askedInVain"].as_array().map_or(0, Vec::len),
-        outside: says["outsideConnections"].as_u64().unwrap_or(0),
+        outside: says["network"]["outside"].as_u64().unwrap_or(0),
         used: says["used"]
             .as_array()
             .into_iter()
             .flatten()
             .filter_map(|u| u.as_str().map(str::to_owned))
             .collect(),
-    })
+        platform: text("platform"),
+        proof,
+    }
 }
 
 #[cfg(test)]
@@ -319,6 +319,7 @@ mod tests {
             licences: licences.iter().map(ToString::to_string).collect(),
             people: people.iter().map(ToString::to_string).collect(),
             scripts: scripts.iter().map(ToString::to_string).collect(),
+            address: None,
         };
         let before = traits(&["MIT"], &["ann"], &[]);
         let after = traits(&["MIT"], &["ann", "eve"], &["postinstall"]);

@@ -51,7 +51,10 @@ use cofferdam_trust::{
 };
 use cofferdam_types::{Clock, Error, Result, SiteName, TransferId};
 
-pub use collection::{CollectedFile, Collection, CollectionItem, Missing};
+pub use collection::{
+    COLLECTION_PREDICATE, CollectedFile, Collection, CollectionItem, Excluded, FILE_END, Mention, Missing,
+    NETWORK_PREDICATE, News, Observed, Proof, RecordingOf, Tree,
+};
 pub use delta::DeltaLevel;
 pub use difference::{Asker, Difference, DifferenceLine, EvidenceFile, Rehearsal};
 pub use kept::KeptReceipt;
@@ -63,7 +66,7 @@ pub use projects::Projects;
 pub use publish::{Published, SUBJECT_KIND};
 pub use receipts::{Answered, GivenReceipt, TakenReceipt};
 pub use receive::{Progress, ReceiveRequest, Received};
-pub use record::{RECORDING_PREDICATE, Rehearsed, StartedRecording};
+pub use record::{Ended, RECORDING_PREDICATE, Rehearsed, StartedRecording};
 pub use sites::{KnownRoot, KnownSite};
 pub use wants::WANT_STATES;
 

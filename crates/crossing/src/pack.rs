@@ -19,7 +19,7 @@ use serde_json::json;
 
 use crate::{
     Crossing, Meter,
-    collection::CollectionItem,
+    collection::{CollectionItem, statements_of},
     delta::{Delta, DeltaLevel},
     log, wants,
 };
@@ -231,7 +231,7 @@ impl Crossing {
         let mut wanted: BTreeMap<(String, String, String), BTreeSet<String>> = BTreeMap::new();
         for id in &request.recordings {
             let row = self.recording(*id).await?;
-            let Some(statement) = row.statement else {
+            if row.statement.is_none() && row.state != "listed" {
                 return Err(Error::conflict(
                     "not-rehearsed",
                     format!(
@@ -240,8 +240,8 @@ impl Crossing {
                     ),
                 )
                 .hint(format!("run `cofferdam rehearse {}` first", row.name)));
-            };
-            plan.statements.push(statement);
+            }
+            plan.statements.extend(statements_of(self, &row).await?);
             for CollectionItem { repository, package, version, files, .. } in
                 self.collection(*id).await?.items
             {

@@ -171,6 +171,8 @@ async fn served(world: &World, id: JobId) {
         outcome: outcome.into(),
         at: world.clock.now(),
         times: 1,
+        source: String::new(),
+        askers: vec!["pip/24.2".into()],
     };
     let mut tx = world.db.write().await.unwrap();
     tx.served()

@@ -31,7 +31,7 @@ mod packages;
 mod receipts;
 mod recordings;
 mod transfers;
-mod upload;
+pub(crate) mod upload;
 mod wants;
 
 use axum::{Router, extract::DefaultBodyLimit, middleware, response::Response};

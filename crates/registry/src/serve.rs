@@ -7,13 +7,18 @@ use cofferdam_format_kit::{
     Accepted, Answer, Body, Format, Recorded, Request, Route, Upload, View as _, Want,
 };
 use cofferdam_store::{RepositoryRow, ServedRow, Tx};
-use cofferdam_types::{Error, ErrorKind, PackageUrl, Result, Sha256};
+use cofferdam_types::{Error, ErrorKind, PackageUrl, Result, Sha256, address::address_without_secrets};
 use tokio::sync::Mutex;
 
 use crate::{
     Cause, Commit, Mode, Registry, Session, kind_of,
     view::{RepoView, TxHandle},
 };
+
+/// The header in which a sandbox's gateway says which program asks, and for which package.
+const ASKED_BY: &str = "x-cofferdam-asked-by";
+/// Characters of an asker's name that are kept.
+const LONGEST_ASKER: usize = 200;
 
 impl Registry {
     /// A read-only view of a repository's newest generation.
@@ -48,10 +53,10 @@ impl Registry {
         let answer = self.find(repository, &format, request, route, session).await;
         match &answer {
             Ok((Answer { body: Body::Blob { sha256, .. }, .. }, Route::File { path, .. })) => {
-                self.note_file(repository, path, sha256, session).await?;
+                self.note_file(repository, path, sha256, session, request).await?;
             }
             Ok(_) => {}
-            Err(error) => self.note_miss(repository, route, session, error).await?,
+            Err(error) => self.note_miss(repository, route, session, request, error).await?,
         }
         answer.map(|(answer, _)| answer)
     }
@@ -163,11 +168,13 @@ impl Registry {
         path: &str,
         sha256: &Sha256,
         session: Session,
+        request: &Request,
     ) -> Result<()> {
         let Some((kind, id)) = session.key() else { return Ok(()) };
         let mut tx = self.db().write().await?;
         let Some((owner, file)) = owner_of(&mut tx, repository, path, sha256).await? else { return Ok(()) };
         let format = self.format(&repository.format)?;
+        let source = self.source_of(&repository.format, session);
         let row = ServedRow {
             repository: owner,
             path: path.into(),
@@ -179,9 +186,21 @@ impl Registry {
             outcome: "served".into(),
             at: self.clock().now(),
             times: 1,
+            source,
+            askers: asker(request).into_iter().collect(),
         };
-        tx.served().note(kind, id, &row).await?;
-        tx.commit().await
+        let excluded = excluded(&mut tx, session, &row.purl).await?;
+        let missing = ServedRow { sha256: None, outcome: "missing".into(), ..row.clone() };
+        tx.served().note(kind, id, if excluded.is_some() { &missing } else { &row }).await?;
+        tx.commit().await?;
+        excluded.map_or(Ok(()), Err)
+    }
+
+    /// The registry that a recording asks for what is not here, as people may see it.
+    fn source_of(&self, format: &str, session: Session) -> String {
+        let Session::Recording(_, Mode::Record) = session else { return String::new() };
+        let upstream = self.0.upstreams.get(format);
+        upstream.map_or_else(String::new, |upstream| address_without_secrets(upstream.root()))
     }
 
     async fn note_miss(
@@ -189,6 +208,7 @@ impl Registry {
         repository: &RepositoryRow,
         route: &Route,
         session: Session,
+        request: &Request,
         error: &Error,
     ) -> Result<()> {
         let Some((kind, id)) = session.key() else { return Ok(()) };
@@ -212,11 +232,33 @@ impl Registry {
             outcome: "missing".into(),
             at: self.clock().now(),
             times: 1,
+            source: String::new(),
+            askers: asker(request).into_iter().collect(),
         };
         let mut tx = self.db().write().await?;
         tx.served().note(kind, id, &row).await?;
         tx.commit().await
     }
+}
+
+/// The refusal of what people took out of the collection that is rehearsed: the rehearsal shows whether the build does
+/// without it.
+async fn excluded(tx: &mut Tx, session: Session, purl: &str) -> Result<Option<Error>> {
+    let Session::Recording(id, Mode::Replay) = session else { return Ok(None) };
+    let rules = tx.collections().rules(id).await?;
+    let rule = rules.into_iter().find(|rule| rule.kind == "exclude" && rule.purl == purl);
+    Ok(rule.map(|rule| {
+        let why = if rule.reason.is_empty() { "without a reason".to_owned() } else { rule.reason };
+        Error::not_found(format!("{purl} was excluded from the collection by {}: {why}", rule.actor))
+    }))
+}
+
+/// Who asks: what a sandbox says of the program behind a connection, else what the client calls itself first.
+fn asker(request: &Request) -> Option<String> {
+    let header = |name| request.headers.get(name).and_then(|v| v.to_str().ok());
+    let says = header(ASKED_BY).or_else(|| header("user-agent")?.split(' ').next())?;
+    let says: String = says.chars().filter(|c| !c.is_control()).take(LONGEST_ASKER).collect();
+    (!says.is_empty()).then_some(says)
 }
 
 /// The member of a group (or the repository itself) that a served file came from.

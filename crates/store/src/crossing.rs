@@ -16,6 +16,8 @@ statements! {
     RECORDINGS = "SELECT id, name, command, actor, state, started, ended, exit_code, rehearsed, rehearsal_exit_code, statement
         FROM recording WHERE id < $1 ORDER BY id DESC LIMIT $2";
     END_RECORDING = "UPDATE recording SET state = $2, ended = $3, exit_code = $4 WHERE id = $1";
+    UNREHEARSE = "UPDATE recording SET state = 'recorded', statement = NULL
+        WHERE id = $1 AND state IN ('rehearsed', 'incomplete')";
     END_REHEARSAL = "UPDATE recording SET state = $2, rehearsed = $3, rehearsal_exit_code = $4, statement = $5 WHERE id = $1";
 
     INSERT_TRANSFER = "INSERT INTO transfer (id, direction, stream, source, epoch, seq, header_sha256, digest, state, bytes, blobs, created, at, actor, suite, folder, outcome)
@@ -54,7 +56,7 @@ pub struct RecordingRow {
     pub command: String,
     /// Who recorded it.
     pub actor: String,
-    /// `open`, `recorded`, `failed`, `rehearsed` or `incomplete`.
+    /// `open`, `recorded`, `failed`, `rehearsed`, `incomplete` or `listed` (collected without running anything).
     pub state: String,
     /// When it began.
     pub started: Timestamp,
@@ -206,6 +208,11 @@ impl CrossingRows<'_> {
         now: Timestamp,
     ) -> Result<()> {
         self.0.execute(END_RECORDING, args![id, state, now, exit_code]).await.map(drop)
+    }
+
+    /// What was rehearsed is only recorded again: its collection has changed.
+    pub async fn unrehearse(&mut self, id: RecordingId) -> Result<()> {
+        self.0.execute(UNREHEARSE, args![id]).await.map(drop)
     }
 
     /// Ends a rehearsal.

@@ -16,6 +16,7 @@ mod access;
 mod audit;
 mod bulk;
 mod carry;
+mod collections;
 mod crossing;
 mod db;
 pub mod dialect;
@@ -35,6 +36,7 @@ pub use access::{AccessRows, ApprovalRow, PersonRow, TokenOwner, TokenRow, VoteR
 pub use audit::{AuditEntryRow, AuditRows};
 pub use bulk::{PathHistory, PointerAt, TakenPath};
 pub use carry::{CarryRows, ReceiptRow};
+pub use collections::{CollectionRows, RuleRow};
 pub use crossing::{CrossingRows, Json, RecordingRow, TransferItemRow, TransferRow};
 pub use db::Db;
 pub use forge::{
@@ -60,6 +62,7 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
         audit::STATEMENTS,
         bulk::STATEMENTS,
         carry::STATEMENTS,
+        collections::STATEMENTS,
         crossing::STATEMENTS,
         forge::STATEMENTS,
         paperwork::STATEMENTS,

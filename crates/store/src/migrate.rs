@@ -16,6 +16,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0008_carry", include_str!("../migrations/0008_carry.sql")),
     ("0009_want_transfer", include_str!("../migrations/0009_want_transfer.sql")),
     ("0010_switch", include_str!("../migrations/0010_switch.sql")),
+    ("0011_collection", include_str!("../migrations/0011_collection.sql")),
 ];
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS migration (name TEXT PRIMARY KEY, sha256 TEXT NOT NULL)";

@@ -1,5 +1,7 @@
 //! What a session was given by the registries, and what it asked for in vain.
 
+use std::collections::BTreeMap;
+
 use cofferdam_types::{Result, Sha256, Timestamp};
 
 use crate::{
@@ -8,12 +10,16 @@ use crate::{
 };
 
 statements! {
-    NOTE = "INSERT INTO served (kind, session, repository, path, package, version, sha256, size, purl, outcome, at, times)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1)
+    NOTE = "INSERT INTO served (kind, session, repository, path, package, version, sha256, size, purl, outcome, at, times, source)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1, $12)
         ON CONFLICT (kind, session, repository, path) DO UPDATE SET times = served.times + 1, outcome = $10,
-            sha256 = $7, size = $8, version = $6, purl = $9";
-    LIST = "SELECT repository, path, package, version, sha256, size, purl, outcome, at, times FROM served
+            sha256 = $7, size = $8, version = $6, purl = $9, source = $12";
+    NOTE_ASKER = "INSERT INTO served_by (kind, session, repository, path, asker) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT DO NOTHING";
+    LIST = "SELECT repository, path, package, version, sha256, size, purl, outcome, at, times, source FROM served
         WHERE kind = $1 AND session = $2 ORDER BY repository, path";
+    ASKERS = "SELECT repository, path, asker FROM served_by WHERE kind = $1 AND session = $2
+        ORDER BY repository, path, asker";
     BELOW = "SELECT path FROM served WHERE kind = $1 AND session = $2 AND repository = $3 AND path > $4 AND path < $5
         AND outcome = 'served' ORDER BY at, path";
 }
@@ -41,6 +47,10 @@ pub struct ServedRow {
     pub at: Timestamp,
     /// How often.
     pub times: u64,
+    /// Where upstream has it, without credentials; empty where that is not known.
+    pub source: String,
+    /// Who asked, each once; one when it is noted.
+    pub askers: Vec<String>,
 }
 
 /// Rows of sessions.
@@ -63,9 +73,14 @@ impl ServedRows<'_> {
             row.size,
             &row.purl,
             &row.outcome,
-            row.at
+            row.at,
+            &row.source
         ];
-        self.0.execute(NOTE, values).await.map(drop)
+        self.0.execute(NOTE, values).await?;
+        for asker in &row.askers {
+            self.0.execute(NOTE_ASKER, args![kind, session, &row.repository, &row.path, asker]).await?;
+        }
+        Ok(())
     }
 
     /// The paths below `prefix` (which ends in a slash) that a session was given by a repository, first
@@ -84,7 +99,18 @@ impl ServedRows<'_> {
 
     /// Everything that a session asked for, by repository and path.
     pub async fn list(&mut self, kind: &str, session: i64) -> Result<Vec<ServedRow>> {
-        self.0.all(LIST, args![kind, session]).await?.iter().map(served).collect()
+        let mut askers: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+        for row in self.0.all(ASKERS, args![kind, session]).await? {
+            let place = (row.text("repository")?, row.text("path")?);
+            askers.entry(place).or_default().push(row.text("asker")?);
+        }
+        let mut rows = Vec::new();
+        for row in &self.0.all(LIST, args![kind, session]).await? {
+            let mut row = served(row)?;
+            row.askers = askers.remove(&(row.repository.clone(), row.path.clone())).unwrap_or_default();
+            rows.push(row);
+        }
+        Ok(rows)
     }
 }
 
@@ -100,5 +126,7 @@ fn served(row: &Row) -> Result<ServedRow> {
         outcome: row.text("outcome")?,
         at: row.time("at")?,
         times: row.size("times")?,
+        source: row.text("source")?,
+        askers: Vec::new(),
     })
 }

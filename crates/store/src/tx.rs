@@ -9,7 +9,8 @@ use sqlx::{
 };
 
 use crate::{
-    AccessRows, AuditRows, CarryRows, CrossingRows, ForgeRows, RegistryRows, ServedRows, Settings, Tasks,
+    AccessRows, AuditRows, CarryRows, CollectionRows, CrossingRows, ForgeRows, RegistryRows, ServedRows,
+    Settings, Tasks,
     dialect::Dialect,
     row::{Cell, Row, Value},
     sql::{args, statements},
@@ -130,6 +131,11 @@ impl Tx {
     /// Projects, pipelines, jobs, runners.
     pub fn forge(&mut self) -> ForgeRows<'_> {
         ForgeRows(self)
+    }
+
+    /// What is kept beside recordings.
+    pub fn collections(&mut self) -> CollectionRows<'_> {
+        CollectionRows(self)
     }
 
     /// What sessions were given.

@@ -6,7 +6,7 @@ use crate::{
     Frame,
     log::LogHtml,
     packages::File,
-    recordings::Used,
+    recordings::{Missed, Used},
     values::{Fact, Lasting, State, When},
 };
 
@@ -141,6 +141,6 @@ pub struct Job {
     pub provenance: bool,
     /// What the registries gave it.
     pub used: Vec<Used>,
-    /// What it asked for in vain: repository, path, how often.
-    pub missing: Vec<(String, String, u64)>,
+    /// What it asked for in vain.
+    pub missing: Vec<Missed>,
 }

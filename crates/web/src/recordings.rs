@@ -49,6 +49,31 @@ pub struct Used {
     pub files: Vec<(String, String)>,
     /// Their size.
     pub size: Size,
+    /// Who asked for it.
+    pub asked_by: Vec<String>,
+    /// Where it came from.
+    pub source: String,
+    /// Licences.
+    pub licences: Vec<String>,
+    /// Where lock files name it; nothing is known of that for jobs.
+    pub named_in: Option<Vec<String>>,
+    /// Why it stays at its version.
+    pub pinned: String,
+}
+
+/// Something that was asked for in vain.
+#[derive(Clone, Debug)]
+pub struct Missed {
+    /// The repository that was asked.
+    pub repository: String,
+    /// The path below it.
+    pub path: String,
+    /// How often.
+    pub times: u64,
+    /// What to put on the want list: format and package; empty where the path does not tell.
+    pub format: String,
+    /// The package, or the address.
+    pub package: String,
 }
 
 /// `/recordings/{id}`.
@@ -65,6 +90,18 @@ pub struct Recording {
     pub total: usize,
     /// The first of them.
     pub used: Vec<Used>,
-    /// What was asked for in vain: repository, path, how often.
-    pub missing: Vec<(String, String, u64)>,
+    /// How many no lock file names.
+    pub found_by_running: usize,
+    /// Whether only those are shown.
+    pub only_running: bool,
+    /// What people took out: package URL, reason, who.
+    pub excluded: Vec<(String, String, String)>,
+    /// What lock files name and the build did not use: name with version, and the place.
+    pub unused: Vec<(String, String)>,
+    /// What was asked for in vain.
+    pub missing: Vec<Missed>,
+    /// Requests and connections that were refused while it was recorded, in words.
+    pub refused: Vec<String>,
+    /// Whether the viewer may decide about items.
+    pub decides: bool,
 }

@@ -134,6 +134,31 @@ pub struct Rehearsal {
     pub exit_code: i64,
     /// How many things were asked for in vain.
     pub in_vain: usize,
+    /// On what it ran.
+    pub platform: String,
+    /// What of it was compared with the medium.
+    pub proof: Proof,
+}
+
+/// What of a rehearsal was compared with what the medium brought.
+#[derive(Clone, Debug, Default)]
+pub struct Proof {
+    /// Whether all of it holds.
+    pub holds: bool,
+    /// Why it does not.
+    pub troubles: Vec<String>,
+    /// Files of the collection.
+    pub files: u64,
+    /// How many of them the transfer carries or names.
+    pub carried: u64,
+    /// The built folder: files and digest.
+    pub inputs: String,
+    /// What the command made: files and digest.
+    pub result: String,
+    /// The network log's digest.
+    pub network: String,
+    /// What was refused.
+    pub refused: u64,
 }
 
 /// Releases of one sort in a difference.

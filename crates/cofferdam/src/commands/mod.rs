@@ -2,13 +2,16 @@
 
 mod audit;
 mod carry;
+mod collect;
 mod config;
 mod doctor;
 mod env;
 mod init;
 mod inside;
 mod key;
+mod known;
 mod medium;
+mod mentions;
 mod progress;
 mod project;
 mod record;
@@ -17,6 +20,7 @@ mod serve;
 mod transfers;
 mod try_story;
 mod users;
+mod workplace;
 
 use std::process::ExitCode;
 
@@ -83,7 +87,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<ExitCode> {
         Command::Inside { command } => inside::run(context, &command).await,
         Command::Record(arguments) => record::record(context, &arguments).await,
         Command::Rehearse { name, keep } => record::rehearse(context, &name, keep.as_deref()).await,
-        Command::Collect { name } => record::collect(context, &name).await.map(done),
+        Command::Collect(arguments) => collect::run(context, &arguments).await,
         Command::Pack(arguments) => transfers::pack(context, &arguments).await.map(done),
         Command::Release { folder, key } => medium::release(context, &folder, &key).map(done),
         Command::Inspect { folder } => medium::inspect(context, &folder).map(done),

@@ -1,114 +1,29 @@
-//! `cofferdam record`, `rehearse`, `collect`: what a build really uses.
+//! `cofferdam record`, `rehearse`: what a build really uses.
 //!
-//! Both runs happen in a fresh copy of the folder (what git tracks or would track, where it is a git
-//! work tree), with an empty home and a sandbox whose only reachable address is the site: what an
-//! old build has left behind cannot hide what is missing.
+//! Both runs happen in a sandbox whose only reachable address is the site. What the machine saw of them (network, what
+//! went in, what came out) is told to the site, which signs it.
 
-use std::{
-    path::{Path, PathBuf},
-    process::{Command as Process, ExitCode},
-};
+use std::{path::Path, process::ExitCode};
 
+use cofferdam_crossing::{Collection, Mention, Observed, Tree};
 use cofferdam_runner::{Seen, Watched};
 use cofferdam_sandbox::{Exit, Stdio};
 use cofferdam_types::{Error, Result, Secret};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 
-use super::Context;
+use super::{
+    Context,
+    known::{self, Known},
+    mentions::{Mentions, mentions_of},
+    workplace::Workplace,
+};
 use crate::{
     cli::RecordArgs,
     client::Client,
     output,
     toolchain::{Build, door},
 };
-
-/// A copy of a folder and an empty home, gone when dropped.
-pub struct Workplace {
-    root: tempfile::TempDir,
-    /// Folders that the build must not see: a site's state, with its keys.
-    secret: Vec<PathBuf>,
-}
-
-impl Workplace {
-    /// Copies a folder.
-    ///
-    /// # Errors
-    /// `Invalid` when it is none; `NoSpace`.
-    pub fn of(folder: &Path) -> Result<Self> {
-        let failed = |e| Error::io("copying the folder to build", e);
-        let root = tempfile::Builder::new().prefix("cofferdam-build-").tempdir().map_err(failed)?;
-        for name in ["home", "work"] {
-            std::fs::create_dir(root.path().join(name)).map_err(failed)?;
-        }
-        let place = Self { root, secret: Vec::new() };
-        for file in files_of(folder)? {
-            copy(&folder.join(&file), &place.work().join(&file)).map_err(failed)?;
-        }
-        Ok(place)
-    }
-
-    /// The same, with one more folder that the build must not see.
-    pub fn hiding(mut self, folder: &Path) -> Self {
-        self.secret.push(folder.to_owned());
-        self
-    }
-
-    fn work(&self) -> PathBuf {
-        self.root.path().join("work")
-    }
-
-    fn home(&self) -> PathBuf {
-        self.root.path().join("home")
-    }
-
-    fn keep(self, at: &Path) -> Result<()> {
-        let failed = |e| Error::io(format!("keeping the build in {}", at.display()), e);
-        for file in all_files(&self.work(), &self.work()) {
-            copy(&self.work().join(&file), &at.join(&file)).map_err(failed)?;
-        }
-        Ok(())
-    }
-}
-
-/// The files of a folder: git's view of it, or all.
-fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
-    let listed = Process::new("git")
-        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
-        .current_dir(folder)
-        .output();
-    if let Ok(done) = listed
-        && done.status.success()
-    {
-        let text = String::from_utf8_lossy(&done.stdout).into_owned();
-        let files = text.split('\0').filter(|f| !f.is_empty()).map(PathBuf::from);
-        return Ok(files.filter(|f| folder.join(f).symlink_metadata().is_ok()).collect());
-    }
-    if !folder.is_dir() {
-        return Err(Error::invalid("folder", format!("{} is not a folder", folder.display())));
-    }
-    Ok(all_files(folder, folder))
-}
-
-fn all_files(folder: &Path, root: &Path) -> Vec<PathBuf> {
-    let entries = walkdir::WalkDir::new(folder).into_iter().filter_map(std::result::Result::ok);
-    let files = entries.filter(|e| !e.file_type().is_dir());
-    files.filter_map(|e| e.path().strip_prefix(root).ok().map(Path::to_owned)).collect()
-}
-
-fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    if let Some(parent) = to.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    let kind = from.symlink_metadata()?.file_type();
-    if kind.is_symlink() {
-        std::os::unix::fs::symlink(std::fs::read_link(from)?, to)
-    } else if kind.is_file() {
-        std::fs::copy(from, to).map(drop)
-    } else {
-        Ok(())
-    }
-}
 
 /// A recording that was begun, and its tokens.
 pub struct Session {
@@ -135,6 +50,32 @@ impl Session {
             replay: secret("replay_token"),
         })
     }
+
+    /// Ends it: what the machine saw, and what the folder's lock files name.
+    ///
+    /// # Errors
+    /// What the site answered.
+    pub async fn end(&self, client: &Client, built: &Built, mentions: &[Mention]) -> Result<Collection> {
+        let body = json!({ "exit_code": built.code, "observed": built.observed(), "mentions": mentions });
+        collection(client.post(&format!("/api/v1/recordings/{}/end", self.id), &body).await?)
+    }
+}
+
+/// A collection as a site answers it.
+///
+/// # Errors
+/// `Internal` when it is none.
+pub fn collection(value: Value) -> Result<Collection> {
+    serde_json::from_value(value).map_err(|e| Error::internal("reading the site's answer", e))
+}
+
+/// Tells the site how a rehearsal ended; its answer.
+///
+/// # Errors
+/// What the site answered.
+pub async fn end_rehearsal(client: &Client, id: i64, built: &Built) -> Result<Value> {
+    let body = json!({ "exit_code": built.code, "observed": built.observed() });
+    client.post(&format!("/api/v1/recordings/{id}/rehearsed"), &body).await
 }
 
 /// How a build ended.
@@ -147,11 +88,27 @@ pub struct Built {
     pub connections: u64,
     /// What it dialled beside its package clients.
     pub network: Seen,
+    /// The folder before the command.
+    pub inputs: Tree,
+    /// What the command made or changed in it.
+    pub result: Tree,
+    /// Whether its network was watched.
+    watched: bool,
     /// What it printed, when it was quiet; the end of it.
     output: Vec<u8>,
 }
 
 impl Built {
+    /// What this machine says of it.
+    fn observed(&self) -> Observed {
+        Observed {
+            platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
+            inputs: Some(self.inputs.clone()),
+            result: Some(self.result.clone()),
+            network: self.watched.then(|| self.network.json()),
+        }
+    }
+
     /// The last lines that it printed.
     pub fn tail(&self) -> String {
         let text = String::from_utf8_lossy(&self.output);
@@ -177,16 +134,18 @@ pub async fn run_build(
     let inside = format!("http://{}", door(site).listen);
     let setups: Vec<_> = client.setups(Some(token), &inside).await?.into_iter().map(|(_, _, s)| s).collect();
     let (folder, home) = (place.work(), place.home());
-    let build = Build { command, folder: &folder, home: &home, site, setups: &setups, secret: &place.secret };
+    let build =
+        Build { command, folder: &folder, home: &home, site, setups: &setups, secret: place.secret() };
     let mut spec = build.spec()?;
     let watched = Watched::new(door(site), token)?;
-    watched.trust(&mut spec, &place.root.path().join("trust"))?;
+    watched.trust(&mut spec, &place.trust())?;
     if quiet {
         // Both streams of a build in one order, as a person would see them.
         (spec.stdout, spec.stderr) = (Stdio::Piped, Stdio::Piped);
     }
+    let before = place.state()?;
     let (mut running, unwatched) = watched.spawn(spec).await?;
-    if let Some(why) = unwatched {
+    if let Some(why) = &unwatched {
         eprintln!("{why}");
     }
     let (stdout, stderr) = (running.stdout.take(), running.stderr.take());
@@ -199,6 +158,9 @@ pub async fn run_build(
         duration: outcome.duration,
         connections: outcome.connections,
         network: watched.seen(&running),
+        inputs: before.tree(),
+        result: place.state()?.since(&before),
+        watched: unwatched.is_none(),
         output,
     })
 }
@@ -230,6 +192,64 @@ pub fn code_of(exit: &Exit) -> i64 {
     }
 }
 
+/// A build that was recorded: the site's collection, what the machine saw, what lock files name.
+pub struct Recorded {
+    /// The recording's number.
+    pub id: i64,
+    /// What it was given.
+    pub collection: Collection,
+    /// How the build ended.
+    pub built: Built,
+    /// What the folder's files name.
+    pub mentions: Mentions,
+}
+
+/// Records a build, and remembers what its rehearsal needs.
+///
+/// # Errors
+/// What the site answered; `Unavailable` without a sandbox.
+pub async fn record_build(
+    context: &Context,
+    client: &Client,
+    name: &str,
+    (folder, command): (&Path, &[String]),
+    keep: Option<&Path>,
+) -> Result<Recorded> {
+    let place = Workplace::of(folder)?.hiding(context.home()?.path());
+    let session = Session::start(client, name, command).await?;
+    known::remember(context, name, folder, command, &session)?;
+    let built = run_build(client, session.record.expose(), &place, command, context.json).await?;
+    let mentions = mentions_of(folder)?;
+    let collection = session.end(client, &built, &mentions.list).await?;
+    if let Some(keep) = keep {
+        place.keep(keep)?;
+    }
+    Ok(Recorded { id: session.id, collection, built, mentions })
+}
+
+/// Rehearses a recorded build; the site's answer, with what the machine saw.
+///
+/// # Errors
+/// `NotFound` when this person has not recorded it here; what the site answered.
+pub async fn rehearse_build(
+    context: &Context,
+    client: &Client,
+    name: &str,
+    keep: Option<&Path>,
+) -> Result<(Value, Built)> {
+    let known = Known::recall(context, name)?;
+    let place = Workplace::of(&known.folder)?.hiding(context.home()?.path());
+    let built = run_build(client, &known.replay_token, &place, &known.command, context.json).await?;
+    let mut value = end_rehearsal(client, known.id, &built).await?;
+    value["seconds"] = json!(built.duration.as_secs_f64());
+    value["network"] = built.network.json();
+    (value["inputs"], value["result"]) = (json!(built.inputs), json!(built.result));
+    if let Some(keep) = keep {
+        place.keep(keep)?;
+    }
+    Ok((value, built))
+}
+
 /// `cofferdam record`.
 pub async fn record(context: &Context, arguments: &RecordArgs) -> Result<ExitCode> {
     let client = context.client()?;
@@ -237,61 +257,49 @@ pub async fn record(context: &Context, arguments: &RecordArgs) -> Result<ExitCod
         Some(folder) => folder.clone(),
         None => std::env::current_dir().map_err(|e| Error::io("finding this folder", e))?,
     };
-    let place = Workplace::of(&folder)?.hiding(context.home()?.path());
-    let session = Session::start(&client, &arguments.name, &arguments.command).await?;
-    let id = session.id;
-    remember(context, &arguments.name, &folder, &arguments.command, &session)?;
-    let built = run_build(&client, session.record.expose(), &place, &arguments.command, context.json).await?;
-    let code = built.code;
-    let collection =
-        client.post(&format!("/api/v1/recordings/{id}/end"), &json!({ "exit_code": code })).await?;
-    let (files, bytes) = totals(&collection);
+    let what = (folder.as_path(), arguments.command.as_slice());
+    let done = record_build(context, &client, &arguments.name, what, arguments.keep.as_deref()).await?;
+    let Recorded { id, collection, built, mentions } = done;
+    let (files, bytes) = collection.totals();
+    let (code, releases, running) = (built.code, collection.items.len(), collection.found_by_running());
     let value = json!({
         "id": id, "name": arguments.name, "exit_code": code, "seconds": built.duration.as_secs_f64(),
-        "releases": collection["items"].as_array().map_or(0, Vec::len), "files": files, "bytes": bytes,
-        "missing": collection["missing"], "connections": built.connections, "network": built.network.json(),
+        "releases": releases, "files": files, "bytes": bytes, "found_by_running": running,
+        "unused": collection.unused.len(), "missing": collection.missing, "connections": built.connections,
+        "network": built.network.json(), "inputs": built.inputs, "result": built.result,
+        "lock_files": mentions.paths(), "notes": mentions.notes,
     });
-    output::show(&value, context.json, |v| {
-        format!(
-            "recorded `{}` as number {id}: {} releases, {files} files, {} (exit code {code})\n{}\
-             next: cofferdam rehearse {}\n",
-            arguments.name,
-            v["releases"],
-            output::bytes(bytes),
-            built.network.text(),
-            arguments.name
-        )
+    output::show(&value, context.json, |_| {
+        let (size, name) = (output::bytes(bytes), &arguments.name);
+        let mut text = format!(
+            "recorded `{name}` as number {id}: {releases} releases, {files} files, {size} (exit code {code})\n"
+        );
+        if running > 0 {
+            let read =
+                if mentions.files.is_empty() { "no lock file is here" } else { "no lock file names them" };
+            text.push_str(&format!(
+                "  {running} of them were found only by running: {read} (`cofferdam collect {name} --only-running`)\n"
+            ));
+        }
+        text.push_str(&built.network.text());
+        text.push_str(&format!("next: cofferdam rehearse {name}\n"));
+        text
     });
-    if let Some(keep) = &arguments.keep {
-        place.keep(keep)?;
-    }
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
 /// `cofferdam rehearse`.
 pub async fn rehearse(context: &Context, name: &str, keep: Option<&Path>) -> Result<ExitCode> {
     let client = context.client()?;
-    let known = recall(context, name)?;
-    let folder = PathBuf::from(known["folder"].as_str().unwrap_or("."));
-    let command: Vec<String> = known["command"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|c| c.as_str().map(str::to_owned))
-        .collect();
-    let place = Workplace::of(&folder)?.hiding(context.home()?.path());
-    let token = known["replay_token"].as_str().unwrap_or_default();
-    let built = run_build(&client, token, &place, &command, context.json).await?;
-    let code = built.code;
-    let path = format!("/api/v1/recordings/{}/rehearsed", known["id"]);
-    let mut value = client.post(&path, &json!({ "exit_code": code })).await?;
-    value["seconds"] = json!(built.duration.as_secs_f64());
-    value["network"] = built.network.json();
+    let (value, built) = rehearse_build(context, &client, name, keep).await?;
+    let complete = value["complete"] == true;
     output::show(&value, context.json, |v| {
-        let mut text = if v["complete"] == true {
+        let mut text = if complete {
             format!("`{name}` is complete: it builds with upstream shut, from what was collected\n")
+        } else if built.code != 0 {
+            format!("`{name}` is NOT complete: the command ended with {}\n", built.code)
         } else {
-            format!("`{name}` is NOT complete: the command ended with {code}\n")
+            format!("`{name}` is NOT complete: the command used what is not in its collection\n")
         };
         for missing in v["missing"].as_array().into_iter().flatten() {
             text.push_str(&format!("  not here: {} in {}\n", missing["path"], missing["repository"]));
@@ -299,38 +307,7 @@ pub async fn rehearse(context: &Context, name: &str, keep: Option<&Path>) -> Res
         text.push_str(&built.network.text());
         text
     });
-    if let Some(keep) = keep {
-        place.keep(keep)?;
-    }
-    Ok(if code == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
-}
-
-/// `cofferdam collect`.
-pub async fn collect(context: &Context, name: &str) -> Result<()> {
-    let value = context.client()?.get(&format!("/api/v1/recordings/{name}/collection")).await?;
-    output::show(&value, context.json, |v| {
-        let items = v["items"].as_array().cloned().unwrap_or_default();
-        let rows: Vec<Vec<String>> = items
-            .iter()
-            .map(|i| {
-                let files = i["files"].as_array().cloned().unwrap_or_default();
-                let size: u64 = files.iter().filter_map(|f| f["size"].as_u64()).sum();
-                let text = |v: &Value| v.as_str().unwrap_or("").to_owned();
-                vec![text(&i["repository"]), text(&i["purl"]), files.len().to_string(), output::bytes(size)]
-            })
-            .collect();
-        output::table(&["repository", "package", "files", "size"], &rows)
-    });
-    Ok(())
-}
-
-fn totals(collection: &Value) -> (usize, u64) {
-    let files = collection["items"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .flat_map(|i| i["files"].as_array().into_iter().flatten());
-    files.fold((0, 0), |(n, bytes), f| (n + 1, bytes + f["size"].as_u64().unwrap_or(0)))
+    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 fn shell_words(command: &[String]) -> String {
@@ -343,53 +320,4 @@ fn shell_words(command: &[String]) -> String {
         }
     };
     command.iter().map(quote).collect::<Vec<_>>().join(" ")
-}
-
-/// What a rehearsal needs to know of its recording stays with the person who made it, readable by
-/// them alone: the replay token is a secret.
-fn memory(context: &Context, name: &str) -> Result<PathBuf> {
-    if name.is_empty()
-        || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-        || name.starts_with('.')
-    {
-        return Err(Error::invalid(
-            "recording-name",
-            format!("`{name}` is not a usable name: letters, digits, - _ ."),
-        ));
-    }
-    Ok(context.home()?.path().join("recordings").join(format!("{name}.json")))
-}
-
-fn remember(
-    context: &Context,
-    name: &str,
-    folder: &Path,
-    command: &[String],
-    session: &Session,
-) -> Result<()> {
-    use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
-    let path = memory(context, name)?;
-    let failed = |e| Error::io("remembering the recording", e);
-    let folder = std::path::absolute(folder).map_err(failed)?;
-    let value = json!({
-        "id": session.id, "replay_token": session.replay.expose(), "folder": folder, "command": command,
-    });
-    std::fs::create_dir_all(path.parent().unwrap_or(&path)).map_err(failed)?;
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(failed)?;
-    file.write_all(value.to_string().as_bytes()).map_err(failed)
-}
-
-fn recall(context: &Context, name: &str) -> Result<Value> {
-    let path = memory(context, name)?;
-    let text = std::fs::read_to_string(&path).map_err(|_| {
-        Error::not_found(format!("nothing is known here of a recording `{name}`"))
-            .hint("rehearse as the person who recorded, with the same --home")
-    })?;
-    serde_json::from_str(&text).map_err(|e| Error::internal("reading what is known of the recording", e))
 }

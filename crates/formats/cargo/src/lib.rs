@@ -113,6 +113,7 @@ impl Format for Cargo {
             licences: about["license"].as_str().map(str::to_owned).into_iter().collect(),
             people: list("authors").collect(),
             scripts: about["build"].as_str().map(str::to_owned).into_iter().collect(),
+            ..Traits::default()
         }
     }
 

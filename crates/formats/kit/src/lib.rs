@@ -159,6 +159,9 @@ pub struct Traits {
     pub people: Vec<String>,
     /// Code that runs when it is installed or built: script names.
     pub scripts: Vec<String>,
+    /// The address that it is the answer to, in a format of addresses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
 }
 
 /// What [`Format::accept`] decided.

@@ -113,7 +113,8 @@ impl Format for Web {
         let url = meta["url"].as_str().unwrap_or_default();
         let path = url.split('?').next().unwrap_or_default();
         let script = [".sh", ".bash", ".ps1", ".py", ".pl"].iter().any(|end| path.ends_with(end));
-        Traits { scripts: script.then(|| url.to_owned()).into_iter().collect(), ..Traits::default() }
+        let scripts = script.then(|| url.to_owned()).into_iter().collect();
+        Traits { scripts, address: (!url.is_empty()).then(|| url.to_owned()), ..Traits::default() }
     }
 
     fn error(&self, error: &Error) -> Answer {

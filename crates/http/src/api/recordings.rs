@@ -3,22 +3,28 @@
 use axum::{
     Extension, Json, Router,
     extract::{Path, State},
+    response::Response,
     routing::{get, post},
 };
 use cofferdam_access::{Action, Principal};
+use cofferdam_crossing::{Ended, FILE_END, Observed};
 use cofferdam_store::RecordingRow;
 use cofferdam_types::{Error, RecordingId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Answer, Body, value};
-use crate::{Site, auth::may};
+use crate::{Site, auth::may, pages::upload::download, problem::Problem};
 
 pub(super) fn routes() -> Router<Site> {
     Router::new()
         .route("/api/v1/recordings", get(list).post(start))
         .route("/api/v1/recordings/{id}", get(show))
         .route("/api/v1/recordings/{id}/collection", get(collection))
+        .route("/api/v1/recordings/{id}/collection.toml", get(collection_file))
+        .route("/api/v1/recordings/{id}/items", post(decide))
+        .route("/api/v1/recordings/{id}/network", get(network))
+        .route("/api/v1/recordings/{id}/news", get(news))
         .route("/api/v1/recordings/{id}/end", post(end))
         .route("/api/v1/recordings/{id}/rehearsed", post(rehearsed))
 }
@@ -85,33 +91,91 @@ async fn collection(
 ) -> Answer {
     may(&site, &principal, Action::TransferRead)?;
     let found = find(&site, &id).await?;
-    value(&site.crossing.collection(found.id).await?)
+    value(&site.crossing.described_collection(found.id).await?)
 }
 
+async fn collection_file(
+    State(site): State<Site>,
+    Extension(principal): Extension<Principal>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    may(&site, &principal, Action::TransferRead)?;
+    let found = find(&site, &id).await?;
+    let text = site.crossing.described_collection(found.id).await?.to_toml()?;
+    Ok(download(&format!("{}{FILE_END}", found.name), text))
+}
+
+/// What a person decided about an item; without a decision, the last one is taken back.
 #[derive(Deserialize)]
-struct End {
-    exit_code: i64,
+struct Decision {
+    purl: String,
+    decision: Option<String>,
+    #[serde(default)]
+    reason: String,
+}
+
+async fn decide(
+    State(site): State<Site>,
+    Extension(principal): Extension<Principal>,
+    Path(id): Path<String>,
+    Body(body): Body<Decision>,
+) -> Answer {
+    may(&site, &principal, Action::Record)?;
+    let found = find(&site, &id).await?;
+    let decision = body.decision.as_deref().map(|kind| (kind, body.reason.as_str()));
+    site.crossing.decide_item(found.id, &body.purl, decision, &principal.actor()).await?;
+    value(&site.crossing.described_collection(found.id).await?)
+}
+
+/// The network logs of the recording and of its rehearsal, as their machine wrote them.
+async fn network(
+    State(site): State<Site>,
+    Extension(principal): Extension<Principal>,
+    Path(id): Path<String>,
+) -> Answer {
+    may(&site, &principal, Action::TransferRead)?;
+    let found = find(&site, &id).await?;
+    let (recorded, rehearsed) = site.crossing.observed(found.id).await?;
+    Ok(Json(json!({ "recorded": recorded, "rehearsed": rehearsed })))
+}
+
+/// What each destination has not got yet.
+async fn news(
+    State(site): State<Site>,
+    Extension(principal): Extension<Principal>,
+    Path(id): Path<String>,
+) -> Answer {
+    may(&site, &principal, Action::TransferRead)?;
+    let found = find(&site, &id).await?;
+    Ok(Json(json!({ "news": site.crossing.news(found.id).await? })))
 }
 
 async fn end(
     State(site): State<Site>,
     Extension(principal): Extension<Principal>,
     Path(id): Path<String>,
-    Body(body): Body<End>,
+    Body(ended): Body<Ended>,
 ) -> Answer {
     may(&site, &principal, Action::Record)?;
     let found = find(&site, &id).await?;
-    let collection = site.crossing.end_recording(found.id, body.exit_code, &principal.actor()).await?;
-    value(&collection)
+    value(&site.crossing.end_recording(found.id, ended, &principal.actor()).await?)
+}
+
+#[derive(Deserialize)]
+struct EndedRehearsal {
+    exit_code: i64,
+    #[serde(default)]
+    observed: Observed,
 }
 
 async fn rehearsed(
     State(site): State<Site>,
     Extension(principal): Extension<Principal>,
     Path(id): Path<String>,
-    Body(body): Body<End>,
+    Body(body): Body<EndedRehearsal>,
 ) -> Answer {
     may(&site, &principal, Action::Record)?;
     let found = find(&site, &id).await?;
-    value(&site.crossing.end_rehearsal(found.id, body.exit_code, &principal.actor()).await?)
+    let EndedRehearsal { exit_code, observed } = body;
+    value(&site.crossing.end_rehearsal(found.id, exit_code, observed, &principal.actor()).await?)
 }

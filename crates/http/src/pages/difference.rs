@@ -3,7 +3,7 @@
 use cofferdam_crossing::{Asker, Difference, DifferenceLine};
 use cofferdam_web::{
     packages::File,
-    transfers::{Line, Rehearsal, Section},
+    transfers::{Line, Proof, Rehearsal, Section},
     values::Size,
 };
 
@@ -82,8 +82,26 @@ pub(super) fn rehearsals(difference: &Difference) -> Vec<Rehearsal> {
         network: r.network.clone(),
         exit_code: r.exit_code,
         in_vain: r.in_vain,
+        platform: r.platform.clone(),
+        proof: proof(&r.proof),
     };
     difference.rehearsals.iter().enumerate().map(told).collect()
+}
+
+fn proof(proof: &cofferdam_crossing::Proof) -> Proof {
+    let tree = |tree: &Option<cofferdam_crossing::Tree>| {
+        tree.as_ref().map(|t| format!("{} files, {}", t.files, t.sha256)).unwrap_or_default()
+    };
+    Proof {
+        holds: proof.holds,
+        troubles: proof.troubles.clone(),
+        files: proof.files,
+        carried: proof.carried,
+        inputs: tree(&proof.inputs),
+        result: tree(&proof.result),
+        network: proof.network.map(|digest| digest.to_hex()).unwrap_or_default(),
+        refused: proof.refused,
+    }
 }
 
 /// Git projects with their references.

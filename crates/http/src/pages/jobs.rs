@@ -1,5 +1,7 @@
 //! A job: its log so far, what it left and what the registries gave it.
 
+use std::collections::HashMap;
+
 use axum::{Router, extract::Path, routing::get};
 use cofferdam_access::Action;
 use cofferdam_store::{JobRow, ServedRow};
@@ -8,11 +10,17 @@ use cofferdam_web::{
     forge::Job,
     log,
     packages::File,
-    recordings::Used,
+    recordings::{Missed, Used},
     values::{Fact, Size, When},
 };
 
-use super::{Answer, MANY, Page, dress::show, forge::job_line, number};
+use super::{
+    Answer, MANY, Page,
+    dress::show,
+    forge::job_line,
+    number,
+    recordings::{formats_of, missed},
+};
 use crate::Site;
 
 /// Bytes of the log's end that a page shows.
@@ -27,7 +35,7 @@ async fn job(page: Page, Path(id): Path<String>) -> Answer {
     let row = page.site.forge.job(JobId(number(&id)?)).await?;
     let artifacts = page.site.forge.artifacts(row.id).await?;
     let served = page.site.registry.db().read().await?.served().list("job", row.id.0).await?;
-    let (used, missing) = given(served);
+    let (used, missing) = given(served, &formats_of(&page).await?);
     let (log, offset) = end_of_log(&page.site, &row).await?;
     show(&Job {
         frame: page.frame(),
@@ -81,11 +89,11 @@ async fn end_of_log(site: &Site, row: &JobRow) -> Result<(String, u64)> {
 }
 
 /// What was served, by release, and what was asked for in vain.
-fn given(rows: Vec<ServedRow>) -> (Vec<Used>, Vec<(String, String, u64)>) {
+fn given(rows: Vec<ServedRow>, formats: &HashMap<String, String>) -> (Vec<Used>, Vec<Missed>) {
     let (mut used, mut missing): (Vec<Used>, _) = (Vec::new(), Vec::new());
     for row in rows {
         let Some(sha256) = row.sha256.filter(|_| row.outcome == "served") else {
-            missing.push((row.repository, row.path, row.times));
+            missing.push(missed(formats, row.repository, row.path, &row.package, row.times));
             continue;
         };
         let purl = if row.purl.is_empty() { row.path.clone() } else { row.purl };
@@ -97,7 +105,18 @@ fn given(rows: Vec<ServedRow>) -> (Vec<Used>, Vec<(String, String, u64)>) {
             }
             None => {
                 let (repository, package) = (row.repository, row.package);
-                used.push(Used { purl, repository, package, files: vec![file], size: Size(row.size) });
+                used.push(Used {
+                    purl,
+                    repository,
+                    package,
+                    files: vec![file],
+                    size: Size(row.size),
+                    asked_by: row.askers,
+                    source: String::new(),
+                    licences: Vec::new(),
+                    named_in: None,
+                    pinned: String::new(),
+                });
             }
         }
     }

@@ -1,25 +1,38 @@
 //! Recordings of builds, and what they used.
 
+use std::collections::HashMap;
+
 use axum::{
-    Router,
-    extract::{Path, Query},
-    routing::get,
+    Form, Router,
+    extract::{OriginalUri, Path, Query},
+    http::HeaderMap,
+    response::{IntoResponse as _, Redirect},
+    routing::{get, post},
 };
 use cofferdam_access::Action;
-use cofferdam_crossing::CollectionItem;
+use cofferdam_crossing::{Collection, CollectionItem, Observed};
 use cofferdam_store::RecordingRow;
-use cofferdam_types::RecordingId;
+use cofferdam_types::{RecordingId, Result};
 use cofferdam_web::{
-    recordings::{Recording, RecordingLine, Recordings, Used},
-    values::{Size, State, When},
+    Frame,
+    recordings::{Missed, Recording, RecordingLine, Recordings, Used},
+    values::{Fact, Size, State, When},
 };
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::{Answer, MANY, PAGE, Page, dress::show, next_of, number};
-use crate::Site;
+use super::{
+    Answer, MANY, PAGE, Page,
+    dress::{Failed, show},
+    next_of, number, origin, tellable,
+};
+use crate::{Site, problem};
 
 pub(super) fn routes() -> Router<Site> {
-    Router::new().route("/recordings", get(list)).route("/recordings/{id}", get(one))
+    Router::new()
+        .route("/recordings", get(list))
+        .route("/recordings/{id}", get(one))
+        .route("/recordings/{id}/items", post(decide))
 }
 
 fn line(row: &RecordingRow) -> RecordingLine {
@@ -46,16 +59,65 @@ async fn list(page: Page, Query(query): Query<Before>) -> Answer {
     show(&Recordings { frame: page.frame(), recordings: rows.iter().map(line).collect(), next })
 }
 
-async fn one(page: Page, Path(id): Path<String>) -> Answer {
+#[derive(Default, Deserialize)]
+struct Only {
+    #[serde(default)]
+    only: String,
+}
+
+async fn one(page: Page, Path(id): Path<String>, Query(Only { only }): Query<Only>) -> Answer {
     page.may(Action::TransferRead)?;
-    let row = page.site.crossing.recording(RecordingId(number(&id)?)).await?;
-    let collection = page.site.crossing.collection(row.id).await?;
+    show(&load(&page, &id, only == "running", page.frame()).await?)
+}
+
+async fn load(page: &Page, id: &str, only_running: bool, frame: Frame) -> Result<Recording> {
+    let row = page.site.crossing.recording(RecordingId(number(id)?)).await?;
+    let collection = page.site.crossing.described_collection(row.id).await?;
+    let (observed, _) = page.site.crossing.observed(row.id).await?;
+    let observed = observed.unwrap_or_default();
+    let formats = formats_of(page).await?;
+    let (total, found_by_running) = (collection.items.len(), collection.found_by_running());
+    let facts = facts(&row, &collection, &observed)?;
+    let missing = collection.missing.into_iter().take(MANY);
+    let unused = collection.unused.into_iter().take(MANY);
+    Ok(Recording {
+        line: line(&row),
+        facts,
+        total,
+        found_by_running,
+        only_running,
+        used: collection
+            .items
+            .into_iter()
+            .filter(|item| !only_running || item.found_by_running())
+            .take(MANY)
+            .map(used)
+            .collect(),
+        excluded: collection.excluded.into_iter().map(|e| (e.purl, e.reason, e.by)).collect(),
+        unused: unused.map(|m| (format!("{} {} {}", m.ecosystem, m.name, m.version), m.place)).collect(),
+        missing: missing.map(|m| missed(&formats, m.repository, m.path, "", m.times)).collect(),
+        refused: refused(&observed),
+        decides: page.can(Action::Record),
+        frame,
+    })
+}
+
+fn facts(row: &RecordingRow, collection: &Collection, observed: &Observed) -> Result<Vec<Fact>> {
     let (files, bytes) = collection.totals();
     let mut facts = vec![
         ("Releases", collection.items.len().to_string()),
         ("Files", format!("{files}, {}", Size(bytes))),
         ("Digest", collection.digest()?.to_hex()),
     ];
+    if !observed.platform.is_empty() {
+        facts.push(("Platform", observed.platform.clone()));
+    }
+    if let Some(tree) = &observed.inputs {
+        facts.push(("Built folder", format!("{} files, {}", tree.files, tree.sha256)));
+    }
+    if let Some(tree) = &observed.result {
+        facts.push(("What it made", format!("{} files, {}, {}", tree.files, Size(tree.bytes), tree.sha256)));
+    }
     let ending = |at, code: Option<i64>| {
         format!("{} UTC, exit code {}", When(at), code.map_or("unknown".into(), |c| c.to_string()))
     };
@@ -65,11 +127,88 @@ async fn one(page: Page, Path(id): Path<String>) -> Answer {
     if let Some(at) = row.rehearsed {
         facts.push(("Rehearsed", ending(at, row.rehearsal_exit_code)));
     }
-    let missing =
-        collection.missing.into_iter().take(MANY).map(|m| (m.repository, m.path, m.times)).collect();
-    let total = collection.items.len();
-    let used = collection.items.into_iter().take(MANY).map(used).collect();
-    show(&Recording { frame: page.frame(), line: line(&row), facts, total, used, missing })
+    Ok(facts)
+}
+
+/// What was refused, in a line each.
+fn refused(observed: &Observed) -> Vec<String> {
+    let log = observed.network.clone().unwrap_or_default();
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let requests = list(&log["addresses"]).into_iter().filter(|a| !a["refused"].is_null());
+    let mut lines: Vec<String> = requests
+        .map(|a| format!("{} {}: {}", text(&a["method"]), text(&a["url"]), text(&a["refused"])))
+        .collect();
+    let connections = list(&log["connections"]["lines"]).into_iter().filter(|l| l["decision"] == "refused");
+    lines.extend(connections.map(|l| {
+        let host = [&l["name"], &l["address"]].into_iter().map(text).find(|t| !t.is_empty());
+        let by = text(&l["process"]["program"]);
+        let by = if by.is_empty() { by } else { format!(" by {by}") };
+        format!(
+            "{} {}:{}{by}, {} times",
+            text(&l["transport"]),
+            host.unwrap_or_default(),
+            l["port"],
+            l["count"]
+        )
+    }));
+    lines.truncate(MANY);
+    lines
+}
+
+/// The format of each repository: what is wanted of it is wanted in that format.
+pub(super) async fn formats_of(page: &Page) -> Result<HashMap<String, String>> {
+    let all = page.site.registry.db().read().await?.registry().repositories("", MANY).await?;
+    Ok(all.into_iter().map(|r| (r.name, r.format)).collect())
+}
+
+/// A miss, with what to put on the want list.
+pub(super) fn missed(
+    formats: &HashMap<String, String>,
+    repository: String,
+    path: String,
+    package: &str,
+    times: u64,
+) -> Missed {
+    let format = formats.get(&repository).cloned().unwrap_or_default();
+    let package = match (package, format.as_str()) {
+        ("", "web") => path.clone(),
+        // The path of a document is its package in most formats; what is no name is refused with its reason.
+        ("", _) => path.trim_start_matches("simple/").trim_matches('/').to_owned(),
+        (name, _) => name.to_owned(),
+    };
+    let package = if format.is_empty() { String::new() } else { package };
+    Missed { repository, path, times, format, package }
+}
+
+#[derive(Deserialize)]
+struct Decision {
+    purl: String,
+    decision: String,
+    #[serde(default)]
+    reason: String,
+}
+
+async fn decide(
+    page: Page,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    Form(form): Form<Decision>,
+) -> Answer {
+    origin::check(&headers, &uri, page.site.registry.public_url())?;
+    page.may(Action::Record)?;
+    let number = RecordingId(number(&id)?);
+    let decision = (form.decision != "undo").then_some((form.decision.as_str(), form.reason.as_str()));
+    let done = page.site.crossing.decide_item(number, form.purl.trim(), decision, &page.who.actor()).await;
+    match done {
+        Ok(()) => Ok(Redirect::to(&format!("/recordings/{number}")).into_response()),
+        Err(error) if tellable(&error) => {
+            let shown = show(&load(&page, &id, false, page.frame_with(&error)).await?)?;
+            Ok((problem::status(error.kind()), shown).into_response())
+        }
+        Err(error) => Err(Failed(error)),
+    }
 }
 
 fn used(item: CollectionItem) -> Used {
@@ -80,5 +219,10 @@ fn used(item: CollectionItem) -> Used {
         package: item.package,
         files: item.files.into_iter().map(|f| (f.path, f.sha256.to_hex())).collect(),
         size: Size(size),
+        asked_by: item.asked_by,
+        source: item.address.unwrap_or(item.source),
+        licences: item.licences,
+        named_in: Some(item.mentioned),
+        pinned: item.pinned.unwrap_or_default(),
     }
 }

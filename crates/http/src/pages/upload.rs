@@ -51,13 +51,14 @@ fn broken(error: multer::Error) -> Error {
     Error::invalid("bad-form", "the form was cut off before its end").with_source(error)
 }
 
-/// A signed statement as a file to carry; `name` may hold letters, digits, dots, dashes and plus signs.
-pub(super) fn download(name: &str, text: String) -> Response {
+/// A signed statement, or a collection, as a file to carry; `name` may hold letters, digits, dots, dashes and plus signs.
+pub(crate) fn download(name: &str, text: String) -> Response {
     let name: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() || ".-+".contains(c) { c } else { '_' }).collect();
     let mut response = text.into_response();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let kind = if name.ends_with(".toml") { "application/toml" } else { "application/json" };
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     if let Ok(value) = HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")) {
         headers.insert(header::CONTENT_DISPOSITION, value);
     }

@@ -306,6 +306,8 @@ fn served(package: &str, sha256: Option<Sha256>) -> ServedRow {
         outcome: if sha256.is_some() { "served" } else { "missing" }.into(),
         at: cofferdam_types::Timestamp(0),
         times: 1,
+        source: String::new(),
+        askers: vec!["curl/8.5".into()],
     }
 }
 

@@ -14,7 +14,10 @@ use super::{
     sites::{Plan, RunningSite},
 };
 use crate::{
-    commands::record::{Session, Workplace, run_build},
+    commands::{
+        record::{Session, end_rehearsal, run_build},
+        workplace::Workplace,
+    },
     config::Role,
     output,
 };

@@ -1,0 +1,177 @@
+//! Ecosystems' own clients, where only they know what a file means: run in a recorded sandbox, on a copy of the folder,
+//! with nothing of the project's own code.
+//!
+//! Every command here only resolves and downloads: none may run a project's scripts.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use cofferdam_lockfiles::{Ecosystem, Kind, Listed, Version};
+use cofferdam_types::{Error, Result};
+
+use crate::{
+    client::Client,
+    commands::{
+        Context,
+        record::{Session, run_build},
+        workplace::Workplace,
+    },
+};
+
+/// What clients are to bring.
+#[derive(Default)]
+pub struct Tools {
+    /// Folders with files of these kinds: the file's own folder, below the folder that was named.
+    files: BTreeSet<(PathBuf, PathBuf, Kind)>,
+    /// Ranges, by ecosystem: name and range.
+    ranges: BTreeMap<Ecosystem, BTreeSet<(String, String)>>,
+}
+
+impl Tools {
+    /// Notes the files that a client must read itself.
+    pub fn files(&mut self, folder: &Path, files: &[(String, Kind)]) {
+        for (path, kind) in files {
+            if command(*kind).is_some() {
+                let below = Path::new(path).parent().unwrap_or(Path::new("")).to_owned();
+                self.files.insert((folder.to_owned(), below, *kind));
+            }
+        }
+    }
+
+    /// Takes an item that no index answers; why it cannot be brought, when it cannot.
+    pub fn wants(&mut self, item: &Listed) -> Option<String> {
+        let range = match (&item.version, item.ecosystem) {
+            // Their lock files are read by their own client.
+            (_, Ecosystem::Golang | Ecosystem::Maven | Ecosystem::Terraform | Ecosystem::Galaxy) => {
+                return None;
+            }
+            (Version::Range(range), Ecosystem::Pypi | Ecosystem::Npm | Ecosystem::Cargo) => range.clone(),
+            (Version::Any, Ecosystem::Pypi | Ecosystem::Npm | Ecosystem::Cargo) => String::new(),
+            (_, Ecosystem::Oci) => {
+                return Some("this site has no container registry to keep images in".into());
+            }
+            (_, Ecosystem::Git) => {
+                let text =
+                    "record the build that clones it, or push it to this site as a project and pack that";
+                return Some(text.into());
+            }
+            (_, Ecosystem::Advisories) => {
+                return Some("name the feed's own address below `urls`".into());
+            }
+            (_, other) => {
+                return Some(format!("nothing here resolves {other} without running: record the build"));
+            }
+        };
+        self.ranges.entry(item.ecosystem).or_default().insert((item.name.clone(), range));
+        None
+    }
+}
+
+/// Runs them one after the other; what failed, and why.
+pub async fn run_tools(
+    context: &Context,
+    client: &Client,
+    session: &Session,
+    tools: Tools,
+) -> Result<Vec<(String, String)>> {
+    let mut left = Vec::new();
+    for (folder, below, kind) in &tools.files {
+        let Some((program, script)) = command(*kind) else { continue };
+        let what = format!("{kind} in {}", folder.join(below).display());
+        let place = Workplace::of(folder)?.hiding(context.home()?.path());
+        left.extend(run(client, session, &place, below, (&what, program, script)).await?);
+    }
+    let empty = tempfile::tempdir().map_err(|e| Error::io("making a folder", e))?;
+    for (ecosystem, ranges) in &tools.ranges {
+        let place = Workplace::of(empty.path())?.hiding(context.home()?.path());
+        let Some((program, script)) = resolving(*ecosystem, ranges) else { continue };
+        let what = format!(
+            "{ecosystem}: {}",
+            ranges.iter().map(|(n, r)| format!("{n}{r}")).collect::<Vec<_>>().join(", ")
+        );
+        left.extend(run(client, session, &place, Path::new(""), (&what, program, &script)).await?);
+    }
+    Ok(left)
+}
+
+async fn run(
+    client: &Client,
+    session: &Session,
+    place: &Workplace,
+    below: &Path,
+    (what, program, script): (&str, &str, &str),
+) -> Result<Option<(String, String)>> {
+    if !on_path(program) {
+        return Ok(Some((
+            what.to_owned(),
+            format!("`{program}` is not on this machine, and only it resolves this"),
+        )));
+    }
+    eprintln!("asking {program} about {what}");
+    let script = format!("cd './{}'\n{script}", below.display().to_string().replace('\'', "'\\''"));
+    let command = ["sh", "-ec", &script].map(str::to_owned);
+    let built = run_build(client, session.record.expose(), place, &command, true).await?;
+    if built.code == 0 {
+        return Ok(None);
+    }
+    let tail = built.tail();
+    let last = tail.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    Ok(Some((what.to_owned(), format!("{program} ended with {}: {last}", built.code))))
+}
+
+fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// The client that reads a file of a kind, and what it is told; none where the file itself says enough.
+fn command(kind: Kind) -> Option<(&'static str, &'static str)> {
+    Some(match kind {
+        Kind::GoSum => ("go", "go mod download all"),
+        Kind::Pom => ("mvn", "mvn -B -q dependency:go-offline"),
+        Kind::TerraformLock => ("terraform", "terraform providers mirror .cofferdam-mirror"),
+        Kind::AnsibleRequirements => {
+            ("ansible-galaxy", "ansible-galaxy collection download -r requirements.yml -p .cofferdam-galaxy")
+        }
+        Kind::ComposerLock => ("composer", "composer install --no-scripts --no-plugins --no-interaction"),
+        Kind::GemfileLock => ("bundle", "bundle cache --no-install --all-platforms"),
+        Kind::NugetLock => ("dotnet", "dotnet restore --locked-mode"),
+        _ => return None,
+    })
+}
+
+/// The client that chooses versions for ranges.
+fn resolving(ecosystem: Ecosystem, ranges: &BTreeSet<(String, String)>) -> Option<(&'static str, String)> {
+    let quoted = |text: String| format!("'{}'", text.replace('\'', "'\\''"));
+    let all = |word: &dyn Fn(&str, &str) -> String| -> String {
+        ranges.iter().map(|(name, range)| quoted(word(name, range))).collect::<Vec<_>>().join(" ")
+    };
+    Some(match ecosystem {
+        Ecosystem::Pypi => {
+            let words = all(&|name, range| format!("{name}{range}"));
+            ("python3", format!("python3 -m pip download --no-input --quiet --dest wheels -- {words}"))
+        }
+        Ecosystem::Npm => {
+            let words =
+                all(&|name, range| if range.is_empty() { name.into() } else { format!("{name}@{range}") });
+            ("npm", format!("npm init --yes >/dev/null\nnpm install --ignore-scripts --no-audit -- {words}"))
+        }
+        Ecosystem::Cargo => {
+            let lines: String = ranges
+                .iter()
+                .map(|(name, range)| {
+                    let range = if range.is_empty() { "*" } else { range };
+                    format!("{name:?} = {range:?}\n")
+                })
+                .collect();
+            let text = format!(
+                "[package]\nname = \"wanted\"\nversion = \"0.0.0\"\nedition = \"2021\"\n[lib]\npath = \"lib.rs\"\n\
+                 [dependencies]\n{lines}"
+            );
+            ("cargo", format!("printf '%s' {} > Cargo.toml\n: > lib.rs\ncargo fetch", quoted(text)))
+        }
+        _ => return None,
+    })
+}

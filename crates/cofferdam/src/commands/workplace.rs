@@ -1,0 +1,171 @@
+//! Where a build runs: a fresh copy of the folder (what git tracks or would track, where it is a git work tree) and an
+//! empty home, so that what an old build has left behind cannot hide what is missing.
+//!
+//! Must never write into the folder that it copies.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Command as Process,
+};
+
+use cofferdam_crossing::Tree;
+use cofferdam_types::{Error, Result, Sha256};
+
+/// A copy of a folder and an empty home, gone when dropped.
+pub struct Workplace {
+    root: tempfile::TempDir,
+    /// Folders that the build must not see: a site's state, with its keys.
+    secret: Vec<PathBuf>,
+}
+
+impl Workplace {
+    /// Copies a folder.
+    ///
+    /// # Errors
+    /// `Invalid` when it is none; `NoSpace`.
+    pub fn of(folder: &Path) -> Result<Self> {
+        let failed = |e| Error::io("copying the folder to build", e);
+        let root = tempfile::Builder::new().prefix("cofferdam-build-").tempdir().map_err(failed)?;
+        for name in ["home", "work"] {
+            std::fs::create_dir(root.path().join(name)).map_err(failed)?;
+        }
+        let place = Self { root, secret: Vec::new() };
+        for file in files_of(folder)? {
+            copy(&folder.join(&file), &place.work().join(&file)).map_err(failed)?;
+        }
+        Ok(place)
+    }
+
+    /// The same, with one more folder that the build must not see.
+    pub fn hiding(mut self, folder: &Path) -> Self {
+        self.secret.push(folder.to_owned());
+        self
+    }
+
+    /// The folder that is built.
+    pub fn work(&self) -> PathBuf {
+        self.root.path().join("work")
+    }
+
+    /// The empty home.
+    pub fn home(&self) -> PathBuf {
+        self.root.path().join("home")
+    }
+
+    /// Where the authority of the run is written.
+    pub fn trust(&self) -> PathBuf {
+        self.root.path().join("trust")
+    }
+
+    /// Folders that the build must not see.
+    pub fn secret(&self) -> &[PathBuf] {
+        &self.secret
+    }
+
+    /// Every file of the folder that is built, with its digest: bytes, or where a link leads.
+    ///
+    /// # Errors
+    /// `Internal` when a file cannot be read.
+    pub fn state(&self) -> Result<State> {
+        let (work, mut files) = (self.work(), BTreeMap::new());
+        for file in all_files(&work, &work) {
+            let path = work.join(&file);
+            let failed = |e| Error::io(format!("reading {}", file.display()), e);
+            let kind = path.symlink_metadata().map_err(failed)?.file_type();
+            let digest = if kind.is_symlink() {
+                let to = std::fs::read_link(&path).map_err(failed)?;
+                (Sha256::of(to.as_os_str().as_encoded_bytes()), 0)
+            } else if kind.is_file() {
+                // What a build has made unreadable for its owner is no result of it.
+                let Ok(bytes) = std::fs::File::open(&path) else { continue };
+                digest_of(bytes).map_err(failed)?
+            } else {
+                continue;
+            };
+            files.insert(file.to_string_lossy().into_owned(), digest);
+        }
+        Ok(State(files))
+    }
+
+    /// Keeps what the build left.
+    ///
+    /// # Errors
+    /// `NoSpace` and the like.
+    pub fn keep(self, at: &Path) -> Result<()> {
+        let failed = |e| Error::io(format!("keeping the build in {}", at.display()), e);
+        for file in all_files(&self.work(), &self.work()) {
+            copy(&self.work().join(&file), &at.join(&file)).map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// The files of a folder by path: digest and size.
+pub struct State(BTreeMap<String, (Sha256, u64)>);
+
+impl State {
+    /// All of it in one digest.
+    pub fn tree(&self) -> Tree {
+        tree(self.0.iter())
+    }
+
+    /// What is here and was not, or was another, before.
+    pub fn since(&self, before: &Self) -> Tree {
+        tree(self.0.iter().filter(|(path, digest)| before.0.get(*path) != Some(*digest)))
+    }
+}
+
+fn tree<'a>(files: impl Iterator<Item = (&'a String, &'a (Sha256, u64))>) -> Tree {
+    let (mut text, mut count, mut bytes) = (String::new(), 0, 0);
+    for (path, (sha256, size)) in files {
+        text.push_str(&format!("{sha256}  {path}\n"));
+        (count, bytes) = (count + 1, bytes + size);
+    }
+    Tree { sha256: Sha256::of(text.as_bytes()), files: count, bytes }
+}
+
+fn digest_of(mut file: std::fs::File) -> std::io::Result<(Sha256, u64)> {
+    let mut hasher = cofferdam_types::Sha256Hasher::default();
+    let size = std::io::copy(&mut file, &mut hasher)?;
+    Ok((hasher.finish(), size))
+}
+
+/// The files of a folder: git's view of it, or all.
+pub fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
+    let listed = Process::new("git")
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .current_dir(folder)
+        .output();
+    if let Ok(done) = listed
+        && done.status.success()
+    {
+        let text = String::from_utf8_lossy(&done.stdout).into_owned();
+        let files = text.split('\0').filter(|f| !f.is_empty()).map(PathBuf::from);
+        return Ok(files.filter(|f| folder.join(f).symlink_metadata().is_ok()).collect());
+    }
+    if !folder.is_dir() {
+        return Err(Error::invalid("folder", format!("{} is not a folder", folder.display())));
+    }
+    Ok(all_files(folder, folder))
+}
+
+fn all_files(folder: &Path, root: &Path) -> Vec<PathBuf> {
+    let entries = walkdir::WalkDir::new(folder).into_iter().filter_map(std::result::Result::ok);
+    let files = entries.filter(|e| !e.file_type().is_dir());
+    files.filter_map(|e| e.path().strip_prefix(root).ok().map(Path::to_owned)).collect()
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    if let Some(parent) = to.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    let kind = from.symlink_metadata()?.file_type();
+    if kind.is_symlink() {
+        std::os::unix::fs::symlink(std::fs::read_link(from)?, to)
+    } else if kind.is_file() {
+        std::fs::copy(from, to).map(drop)
+    } else {
+        Ok(())
+    }
+}

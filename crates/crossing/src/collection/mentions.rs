@@ -1,0 +1,171 @@
+//! What a project's lock files name, and which of a collection's items that is: the rest was found only by running.
+//!
+//! Lists of names only: nothing here reads a file or decides what travels.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::CollectionItem;
+
+/// A package, or an address, that a lock file or a list of wants names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Mention {
+    /// The package-URL type (`pypi`, `npm`, `cargo`, `golang`, `maven`), or `url` for an address.
+    pub ecosystem: String,
+    /// The package's name as its ecosystem writes it, or the address.
+    pub name: String,
+    /// The version; empty when the file names none or a range.
+    pub version: String,
+    /// Digests, as `sha256:…`.
+    pub digests: Vec<String>,
+    /// Where: file and line, as `package-lock.json:12`.
+    pub place: String,
+}
+
+/// Mentions of one project, ready to be asked.
+pub(super) struct Mentions {
+    /// By package-URL type, spelling-free name and version.
+    packages: BTreeMap<(String, String, String), BTreeSet<String>>,
+    digests: BTreeMap<String, BTreeSet<String>>,
+    /// By the end of an address, for ecosystems that are recorded by address.
+    addresses: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Mentions {
+    pub(super) fn new(all: &[Mention]) -> Self {
+        let mut out =
+            Self { packages: BTreeMap::new(), digests: BTreeMap::new(), addresses: BTreeMap::new() };
+        for mention in all {
+            let place = || mention.place.clone();
+            for digest in mention.digests.iter().filter(|d| d.starts_with("sha256:")) {
+                out.digests.entry(digest.to_ascii_lowercase()).or_default().insert(place());
+            }
+            for end in address_ends(mention) {
+                out.addresses.entry(end).or_default().insert(place());
+            }
+            let key = (mention.ecosystem.clone(), spelling_free(&mention.name), mention.version.clone());
+            out.packages.entry(key).or_default().insert(place());
+        }
+        out
+    }
+
+    /// The places that name an item.
+    pub(super) fn of(&self, kind: &str, item: &CollectionItem) -> Vec<String> {
+        let mut places = BTreeSet::new();
+        let key = (kind.to_owned(), spelling_free(&item.package), item.version.clone());
+        places.extend(self.packages.get(&key).into_iter().flatten());
+        for file in &item.files {
+            places.extend(self.digests.get(&format!("sha256:{}", file.sha256)).into_iter().flatten());
+        }
+        if let Some(address) = &item.address {
+            let address = address.split(['?', '#']).next().unwrap_or_default();
+            for at in ends_of(address) {
+                places.extend(self.addresses.get(at).into_iter().flatten());
+            }
+        }
+        places.into_iter().cloned().collect()
+    }
+}
+
+/// Two spellings of one name are one: ecosystems differ, and no two packages of one differ in this alone.
+fn spelling_free(name: &str) -> String {
+    name.to_lowercase().replace(['_', '.'], "-")
+}
+
+/// The texts of which an item's address ends in one, or holds one followed by a slash, when it is the mention's.
+fn address_ends(mention: &Mention) -> Vec<String> {
+    let Mention { ecosystem, name, version, .. } = mention;
+    match ecosystem.as_str() {
+        "url" => vec![name.split(['?', '#']).next().unwrap_or_default().to_owned()],
+        "golang" if !version.is_empty() => {
+            // The module proxy's own spelling (Go modules reference, "GOPROXY protocol").
+            let place = format!("{}/@v/{}", lowered(name), lowered(version));
+            ["info", "mod", "zip"].map(|end| format!("{place}.{end}")).into()
+        }
+        "maven" if !version.is_empty() => {
+            let Some((group, artifact)) = name.split_once(':') else { return Vec::new() };
+            let group = group.replace('.', "/");
+            vec![format!("{group}/{artifact}/{version}/")]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Everything of an address that a mention may be: the whole; what is behind each slash; and the same up to the last
+/// slash, for the folder of a release.
+fn ends_of(address: &str) -> impl Iterator<Item = &str> {
+    let folder = address.rfind('/').map_or("", |at| &address[..=at]);
+    std::iter::once(address).chain(behind_slashes(address)).chain(behind_slashes(folder))
+}
+
+fn behind_slashes(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices('/').map(|(at, _)| &text[at + 1..]).filter(|rest| !rest.is_empty())
+}
+
+/// `!` and the small letter for each capital.
+fn lowered(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_ascii_uppercase() {
+            out.push('!');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use cofferdam_types::Sha256;
+
+    use super::*;
+    use crate::CollectedFile;
+
+    fn item(package: &str, version: &str, address: Option<&str>, bytes: &[u8]) -> CollectionItem {
+        CollectionItem {
+            package: package.into(),
+            version: version.into(),
+            address: address.map(str::to_owned),
+            files: vec![CollectedFile { path: "f".into(), sha256: Sha256::of(bytes), size: 1 }],
+            ..CollectionItem::default()
+        }
+    }
+
+    fn mention(ecosystem: &str, name: &str, version: &str, place: &str) -> Mention {
+        Mention {
+            ecosystem: ecosystem.into(),
+            name: name.into(),
+            version: version.into(),
+            place: place.into(),
+            ..Mention::default()
+        }
+    }
+
+    #[test]
+    fn a_package_is_named_in_any_spelling_and_only_in_its_version() {
+        let mentions = Mentions::new(&[mention("pypi", "Typing_Extensions", "4.1", "uv.lock:3")]);
+        assert_eq!(mentions.of("pypi", &item("typing-extensions", "4.1", None, b"")), ["uv.lock:3"]);
+        assert!(mentions.of("pypi", &item("typing-extensions", "4.2", None, b"")).is_empty());
+        assert!(mentions.of("npm", &item("typing-extensions", "4.1", None, b"")).is_empty());
+    }
+
+    #[test]
+    fn what_is_recorded_by_address_is_known_by_its_ecosystems_paths_or_its_digest() {
+        let of = |all: &[Mention], address: &str| {
+            Mentions::new(all).of("generic", &item("host", "x~1", Some(address), b"zip"))
+        };
+        let go = [mention("golang", "example.com/Big/mod", "v1.2.0", "go.sum:7")];
+        assert_eq!(of(&go, "https://proxy.example/example.com/!big/mod/@v/v1.2.0.zip"), ["go.sum:7"]);
+        assert!(of(&go, "https://proxy.example/example.com/!big/mod/@v/v1.2.1.zip").is_empty());
+        let maven = [mention("maven", "org.tool:core", "2.0", "pom.xml:9")];
+        assert_eq!(of(&maven, "https://repo.example/m2/org/tool/core/2.0/core-2.0.jar"), ["pom.xml:9"]);
+        assert!(of(&maven, "https://repo.example/m2/org/tool/core/2.0.1/core-2.0.1.jar").is_empty());
+        let url = [mention("url", "https://files.example/a.tgz", "", "cofferdam.want:2")];
+        assert_eq!(of(&url, "https://files.example/a.tgz?sig=***"), ["cofferdam.want:2"]);
+        let digest = format!("sha256:{}", Sha256::of(b"zip"));
+        let by_digest = [Mention { digests: vec![digest], place: "x.lock:1".into(), ..Mention::default() }];
+        assert_eq!(of(&by_digest, "https://anywhere.example/renamed"), ["x.lock:1"]);
+    }
+}
