@@ -15,7 +15,7 @@ use crate::common::{
 };
 
 /// An upstream with two packages of each format; the second needs the first.
-fn upstream() -> Site {
+pub fn upstream() -> Site {
     let site = Site::isolated("upstream");
     let token = site.person("dev", "developer");
     let mut answers = Vec::new();
@@ -39,7 +39,7 @@ fn upstream() -> Site {
     site
 }
 
-fn pair_with(upstream: &Site) -> Pair {
+pub fn pair_with(upstream: &Site) -> Pair {
     let url = &upstream.url;
     Pair::new(&format!(
         "[upstream.pypi]\nurl = \"{url}/r/pypi/simple/\"\n[upstream.npm]\nurl = \"{url}/r/npm/\"\n\

@@ -402,7 +402,7 @@ async fn each_release_has_its_evidence_beside_it() {
     let (claim, sha256) = claim();
     let predicate = json!({
         "command": HOSTILE, "site": "outside", "recording": 4, "rehearsed": "2026-01-01T00:00:00Z", "exitCode": 0,
-        "outsideConnections": 0, "network": "no route", "used": ["pkg:generic/tools/1.0@1.0"], "askedInVain": [],
+        "network": { "how": "no route", "outside": 0 }, "used": ["pkg:generic/tools/1.0@1.0"], "askedInVain": [],
     });
     let subject = Subject::sha256("collection:berth", Sha256::of(b"collected"));
     let statement = Statement::new(vec![subject], RECORDING_PREDICATE, predicate);
