@@ -1,9 +1,9 @@
 //! What a transfer would change, before anybody approves: what comes, what is new about it, and what proves it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
-use cofferdam_format_kit::{Traits, View as _};
-use cofferdam_store::{Json, TransferItemRow};
+use cofferdam_format_kit::{Draft, DraftFile, Traits, View as _};
+use cofferdam_store::TransferItemRow;
 use cofferdam_types::{Result, Sha256, TransferId};
 use serde::Serialize;
 use serde_json::Value;
@@ -50,11 +50,9 @@ pub struct DifferenceLine {
     pub purl: String,
     /// What it says of itself.
     pub traits: Traits,
-    /// What differs from the version that is here: `licence`, `maintainer`, `script`, with the new value.
+    /// What differs from the version that is here: `licence`, `maintainer`, `install script`, with the new value.
     pub new: Vec<(String, String)>,
-    /// Whether a rehearsal used it.
-    pub rehearsed: bool,
-    /// Which of the rehearsals did, from 0.
+    /// Which of the rehearsals used it, from 0.
     pub rehearsals: Vec<usize>,
     /// Its files.
     pub files: Vec<EvidenceFile>,
@@ -133,28 +131,36 @@ impl Crossing {
             out.rehearsals.push(rehearsal(statement, proof));
         }
         let evidence = Evidence { used: used(&out.rehearsals), wants: self.askers().await? };
+        let mut seen = Seen::new();
         for item in items {
             match item.kind.as_str() {
                 "git" => {
                     let mut value: Value = item.value.read()?;
                     out.projects.push((item.repository, value["refs"].take()));
                 }
-                "release" => self.line(&mut out, item, &evidence).await?,
+                "release" => self.line(&mut out, item, &evidence, &mut seen).await?,
                 _ => {}
             }
         }
         Ok(out)
     }
 
-    async fn line(&self, out: &mut Difference, item: TransferItemRow, evidence: &Evidence) -> Result<()> {
-        let here = self.newest_here(&item.repository, &item.package).await?;
+    async fn line(
+        &self,
+        out: &mut Difference,
+        item: TransferItemRow,
+        evidence: &Evidence,
+        seen: &mut Seen,
+    ) -> Result<()> {
+        let here = self.seen_here(seen, &item.repository, &item.package).await?;
         let sums = out.sizes.entry(item.repository.clone()).or_default();
         *sums = (sums.0 + item.size, sums.1 + 1);
-        let traits = self.traits_of(&item.format, &item.value);
+        // One that cannot be read says nothing of itself.
+        let draft = item.value.read().ok().map(|Claim { draft }| draft);
+        let traits = draft.as_ref().map(|draft| self.traits_of(&item.format, draft)).unwrap_or_default();
         let mut line = DifferenceLine {
-            rehearsed: evidence.used.contains_key(&item.purl),
             rehearsals: evidence.used.get(&item.purl).cloned().unwrap_or_default(),
-            files: files(&item.value),
+            files: draft.map(files).unwrap_or_default(),
             wanted: evidence.askers(&item),
             here: here.is_some(),
             repository: item.repository,
@@ -166,7 +172,7 @@ impl Crossing {
             traits,
             ..DifferenceLine::default()
         };
-        let Some((versions, before)) = here else {
+        let Some(Here { versions, newest }) = here else {
             for script in &line.traits.scripts {
                 out.notable.push(format!(
                     "{} {} is new and runs `{script}` when it is installed",
@@ -181,7 +187,7 @@ impl Crossing {
             return Ok(());
         }
         line.from = versions.last().cloned();
-        line.new = newly(&before, &line.traits);
+        line.new = newly(newest, &line.traits);
         let from = line.from.as_deref().unwrap_or("");
         for (what, value) in &line.new {
             out.notable.push(format!("{} {from} → {}: new {what} {value}", line.package, line.version));
@@ -200,21 +206,33 @@ impl Crossing {
         Ok(out)
     }
 
-    fn traits_of(&self, format: &str, claim: &Json) -> Traits {
-        let (Ok(format), Ok(Claim { draft })) = (self.0.registry.format(format), claim.read()) else {
-            return Traits::default();
-        };
+    fn traits_of(&self, format: &str, draft: &Draft) -> Traits {
+        let Ok(format) = self.0.registry.format(format) else { return Traits::default() };
         let files: Vec<(&str, &Value)> = draft.files.iter().map(|f| (f.role.as_str(), &f.meta)).collect();
         format.traits(&draft.meta, &files)
     }
 
-    /// The versions of a package that are here, and what the newest of them says of itself.
-    async fn newest_here(&self, repository: &str, package: &str) -> Result<Option<(Vec<String>, Traits)>> {
+    /// [`Self::newest_here`], asked once for all releases of the package in the transfer.
+    async fn seen_here<'s>(
+        &self,
+        seen: &'s mut Seen,
+        repository: &str,
+        package: &str,
+    ) -> Result<Option<&'s Here>> {
+        let here = match seen.entry((repository.to_owned(), package.to_owned())) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(self.newest_here(repository, package).await?),
+        };
+        Ok(here.as_ref())
+    }
+
+    /// What a repository shows of a package; `None` when it shows nothing.
+    async fn newest_here(&self, repository: &str, package: &str) -> Result<Option<Here>> {
         let registry = &self.0.registry;
         let found = registry.db().read().await?.registry().repository(repository).await?;
         let Some(row) = found else { return Ok(None) };
         let Some(found) = registry.view(&row).await?.package(package).await? else { return Ok(None) };
-        let traits = match found.releases.last() {
+        let newest = match found.releases.last() {
             Some(newest) => {
                 let files: Vec<(&str, &Value)> =
                     newest.files.iter().map(|f| (f.role.as_str(), &f.meta)).collect();
@@ -222,9 +240,19 @@ impl Crossing {
             }
             None => Traits::default(),
         };
-        Ok(Some((found.releases.into_iter().map(|r| r.version).collect(), traits)))
+        Ok(Some(Here { versions: found.releases.into_iter().map(|r| r.version).collect(), newest }))
     }
 }
+
+/// What the site shows of a package.
+struct Here {
+    versions: Vec<String>,
+    /// What its newest release says of itself.
+    newest: Traits,
+}
+
+/// By repository and package.
+type Seen = HashMap<(String, String), Option<Here>>;
 
 type Askers = HashMap<(String, String), Vec<(String, Asker)>>;
 
@@ -257,10 +285,9 @@ fn used(rehearsals: &[Rehearsal]) -> HashMap<String, Vec<usize>> {
     out
 }
 
-/// The files of a claim; none of one that cannot be read.
-fn files(claim: &Json) -> Vec<EvidenceFile> {
-    let files = claim.read().into_iter().flat_map(|Claim { draft }| draft.files);
-    files.map(|f| EvidenceFile { path: f.path, sha256: f.digests.sha256, size: f.digests.size }).collect()
+fn files(draft: Draft) -> Vec<EvidenceFile> {
+    let file = |f: DraftFile| EvidenceFile { path: f.path, sha256: f.digests.sha256, size: f.digests.size };
+    draft.files.into_iter().map(file).collect()
 }
 
 /// What one release says that the one before it did not.

@@ -58,7 +58,7 @@ pub use collection::{
 pub use delta::DeltaLevel;
 pub use difference::{Asker, Difference, DifferenceLine, EvidenceFile, Rehearsal};
 pub use kept::KeptReceipt;
-pub use media::{Custody, MEDIUM_STATES, MediumChange};
+pub use media::{Custody, MEDIUM_STATES, MOST_MOVES, MediumChange};
 pub use meter::{Board, Meter, Stand};
 use misses::Misses;
 pub use pack::{DoorChoice, PackRequest, Packed};

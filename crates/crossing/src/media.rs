@@ -8,8 +8,8 @@ use serde_json::json;
 use crate::{Crossing, log};
 
 const CUSTODY: &str = "medium.custody";
-/// Entries of one medium that are shown at most.
-const MOST_MOVES: usize = 1000;
+/// Entries of one medium that are shown at most: the newest.
+pub const MOST_MOVES: usize = 1000;
 
 /// Where a medium can be in its life.
 pub const MEDIUM_STATES: [&str; 6] = ["written", "handed-over", "received", "returned", "destroyed", "lost"];
@@ -115,7 +115,7 @@ impl Crossing {
         found.ok_or_else(|| Error::not_found(format!("the medium {serial} is not in the register")))
     }
 
-    /// The chain of custody of a medium, oldest first.
+    /// The chain of custody of a medium, oldest first: its newest [`MOST_MOVES`] entries.
     ///
     /// # Errors
     /// `Internal` when the database fails.

@@ -68,9 +68,7 @@ impl Crossing {
         if row.state == "published" {
             return Err(Error::conflict("published-already", format!("transfer {id} was published before")));
         }
-        // What a station took out, or inspection refused, stays out.
-        let mut git = self.items_of(id, "git").await?;
-        git.retain(|item| item.verdict == "ok");
+        let git = self.git_items(id).await?;
         self.check_git_base(&git).await?;
         let now = self.clock().now();
         let mut tx = self.db().write().await?;
@@ -106,7 +104,7 @@ impl Crossing {
         };
         let mut parts = Vec::new();
         let mut tx = self.db().read().await?;
-        for item in self.items_of(row.id, "git").await? {
+        for item in self.git_items(row.id).await? {
             if let Some(project) = self.0.projects.find(&mut tx, &item.repository).await?
                 && self.0.git.list_refs(project).await?.is_empty()
             {
@@ -180,15 +178,17 @@ impl Crossing {
         }
     }
 
-    async fn items_of(&self, id: TransferId, kind: &str) -> Result<Vec<TransferItemRow>> {
+    /// The histories that a transfer may show. What a station took out, or inspection refused, stays out.
+    async fn git_items(&self, id: TransferId) -> Result<Vec<TransferItemRow>> {
         let mut tx = self.db().read().await?;
-        let mut all: Vec<TransferItemRow> = Vec::new();
+        let (mut sound, mut from) = (Vec::new(), 0);
         loop {
-            let page = tx.crossing().items_of(id, kind, after(&all), PAGE).await?;
+            let page = tx.crossing().items_of(id, "git", from, PAGE).await?;
             if page.is_empty() {
-                return Ok(all);
+                return Ok(sound);
             }
-            all.extend(page);
+            from = after(&page);
+            sound.extend(page.into_iter().filter(|item| item.verdict == "ok"));
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use cofferdam_store::{NewWant, TransferItemRow, TransferRow, Tx, WantRow};
 use cofferdam_transfer::receipt::{Outcome, Want, Wants};
-use cofferdam_types::{Error, Result, SiteName, TransferId};
+use cofferdam_types::{Error, Result, SiteName, Timestamp, TransferId};
 use serde_json::json;
 
 use crate::{
@@ -67,7 +67,14 @@ impl Crossing {
     /// # Errors
     /// `Internal` when the database fails.
     pub async fn wants(&self) -> Result<Vec<WantRow>> {
-        self.db().read().await?.carry().wants(0, 10_000).await
+        let mut tx = self.db().read().await?;
+        let (mut all, mut last): (Vec<WantRow>, i64) = (Vec::new(), 0);
+        loop {
+            let page = tx.carry().wants(last, PAGE).await?;
+            let Some(end) = page.last() else { return Ok(all) };
+            last = end.id;
+            all.extend(page);
+        }
     }
 
     /// The open wants of this site as a signed request, which then counts as sent.
@@ -91,15 +98,15 @@ impl Crossing {
         });
         let wants = Wants { site: self.0.site.clone(), at: now, items: items.collect() };
         let text = text_of(&wants.sign(&self.0.key)?)?;
-        for want in &open {
-            tx.carry().set_want(want.id, "sent").await?;
-        }
+        let ids: Vec<i64> = open.iter().map(|want| want.id).collect();
+        tx.carry().move_wants(&ids, "sent", TransferId(0)).await?;
         log(&mut tx, actor, "want.request", "wants", json!({ "items": open.len() }), now).await?;
         tx.commit().await?;
         Ok((text, open.len()))
     }
 
-    /// Takes another site's wants in; they are then listed here.
+    /// Takes another site's wants in; they are then listed here. A request that came before, or is older than one that
+    /// did, changes nothing.
     ///
     /// # Errors
     /// `VerificationFailed` when the site did not sign them.
@@ -115,6 +122,8 @@ impl Crossing {
         }
         let now = self.clock().now();
         let mut tx = self.db().write().await?;
+        // Their clock may be ahead; a time that is yet to come would outlast their next requests.
+        let at = Timestamp(wants.at.0.min(now.0));
         let actor_there = format!("site:{site}");
         for want in &wants.items {
             let row = NewWant {
@@ -126,7 +135,7 @@ impl Crossing {
                 note: &want.note,
                 actor: &actor_there,
             };
-            tx.carry().want_elsewhere(row, now).await?;
+            tx.carry().want_elsewhere(row, at).await?;
         }
         let detail = json!({ "site": site, "items": wants.items.len() });
         log(&mut tx, actor, "want.take", &format!("site:{site}"), detail, now).await?;

@@ -20,7 +20,7 @@ mod audit;
 mod carry;
 mod recordings;
 mod repositories;
-mod transfers;
+pub(crate) mod transfers;
 
 use axum::{
     Extension, Json, Router,
@@ -115,5 +115,5 @@ async fn trust_key(
     may(&site, &principal, Action::RepositoryManage)?;
     let key = body.key.parse().map_err(|e: cofferdam_types::Error| e)?;
     site.crossing.trust_key(&body.site, &key, &principal.actor()).await?;
-    value(&json!({ "site": body.site, "key_id": key.id().to_string() }))
+    Ok(Json(json!({ "site": body.site, "key_id": key.id().to_string() })))
 }

@@ -9,6 +9,7 @@ use cofferdam_store::TokenOwner;
 use http::{Request, StatusCode, header};
 use seeded::{HOST, HOSTILE, PASSWORD, World, item};
 use serde_json::json;
+use tower::ServiceExt as _;
 
 const ESCAPED: &str = "&#60;script&#62;";
 
@@ -244,6 +245,44 @@ async fn two_people_approve_on_the_page_and_the_one_who_asked_cannot() {
     assert!(
         world.get("/transfers", &olga).await.text.contains("<span class=\"badge good\">published</span>")
     );
+}
+
+/// Published half is not published: a client that hangs up must neither undo it nor leave histories without references.
+#[tokio::test]
+async fn a_publication_goes_on_when_its_client_leaves() {
+    for path in ["/transfers/1/publish", "/api/v1/transfers/1/publish"] {
+        let Some(world) = World::new(false, "http").await else { return };
+        let officer = world.person("olga", &[Role::Officer]).await;
+        let olga = format!("cofferdam_session={}", world.token(TokenOwner::Person(officer)).await);
+        let bundle = bytes::Bytes::from_static(b"# v2 git bundle\n\n");
+        let body = Box::pin(futures::stream::iter([Ok(bundle)]));
+        let bundle = world.registry.blobs().put(body, 1000).await.unwrap().sha256;
+        let history = item(0, "git", "", json!({ "refs": {}, "bundle": bundle }), "ok");
+        let (id, digest) = world.transfer(1, (officer, "person:olga"), &[history]).await;
+        for approver in ["bob", "carol"] {
+            let approver = world.session(approver, &[Role::Approver]).await;
+            let got = world.post("/transfers/1/approve", &approver, &format!("digest={digest}")).await;
+            assert_eq!(got.status, StatusCode::SEE_OTHER, "{}", got.text);
+        }
+
+        world.hold.close();
+        let request = Request::post(path)
+            .header(header::HOST, HOST)
+            .header(header::COOKIE, &olga)
+            .header("sec-fetch-site", "same-origin")
+            .body(Body::empty())
+            .unwrap();
+        let client = tokio::spawn(world.routes.clone().oneshot(request));
+        world.hold.reached().await;
+        client.abort();
+        assert!(client.await.unwrap_err().is_cancelled(), "the client is gone");
+        world.hold.open();
+        // There is one writer: it is free when the publication has ended, either way.
+        drop(world.registry.db().write().await.unwrap());
+        let mut tx = world.registry.db().read().await.unwrap();
+        let row = tx.crossing().transfer(id).await.unwrap().unwrap();
+        assert_eq!(row.state, "published", "{path}");
+    }
 }
 
 #[tokio::test]

@@ -259,8 +259,10 @@ impl Gate<'_> {
 
     async fn apply_one<'c>(&mut self, change: &'c Change) -> Result<(&'c str, bool)> {
         Ok(match change {
-            // Releases go together: `apply_releases`.
-            Change::Release(draft) => (&draft.package, false),
+            Change::Release(draft) => {
+                let what = format!("the release {} {} alone at the gate", draft.package, draft.version);
+                return Err(Error::internal(what, "releases go together, by `apply_releases`"));
+            }
             Change::Pointer { package, name, version } => {
                 (package, self.pointer(package, name, version.as_deref()).await?)
             }

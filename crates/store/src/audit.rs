@@ -17,7 +17,7 @@ statements! {
     NODES = "SELECT idx, hash FROM audit_node WHERE level = $1 AND idx >= $2 AND idx < $3 ORDER BY idx";
     ENTRIES = "SELECT idx, at, actor, action, target, body FROM audit_entry WHERE idx >= $1 ORDER BY idx LIMIT $2";
     LATEST = "SELECT idx, at, actor, action, target, body FROM audit_entry WHERE idx < $1 ORDER BY idx DESC LIMIT $2";
-    BY_TARGET = "SELECT idx, at, actor, action, target, body FROM audit_entry WHERE target = $1 ORDER BY idx LIMIT $2";
+    BY_TARGET = "SELECT idx, at, actor, action, target, body FROM audit_entry WHERE target = $1 ORDER BY idx DESC LIMIT $2";
     INSERT_CHECKPOINT = "INSERT INTO audit_checkpoint (size, root, note, at) VALUES ($1, $2, $3, $4) ON CONFLICT (size) DO NOTHING";
     LAST_CHECKPOINT = "SELECT size, note FROM audit_checkpoint ORDER BY size DESC LIMIT 1";
     CHECKPOINTS = "SELECT size, note FROM audit_checkpoint ORDER BY size";
@@ -90,9 +90,9 @@ impl AuditRows<'_> {
         self.0.all(LATEST, args![before, limit]).await?.iter().map(entry).collect()
     }
 
-    /// Entries about one target, oldest first.
+    /// The newest entries about one target, oldest first.
     pub async fn by_target(&mut self, target: &str, limit: usize) -> Result<Vec<AuditEntryRow>> {
-        self.0.all(BY_TARGET, args![target, limit]).await?.iter().map(entry).collect()
+        self.0.all(BY_TARGET, args![target, limit]).await?.iter().rev().map(entry).collect()
     }
 
     /// Keeps a signed checkpoint.

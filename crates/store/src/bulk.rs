@@ -70,9 +70,6 @@ pub struct TakenPath {
     pub version: String,
 }
 
-/// Bytes that a path once had, and has no longer.
-pub type PathHistory = (String, Sha256);
-
 /// A pointer as it stands.
 #[derive(Clone, Debug)]
 pub struct PointerAt {
@@ -194,7 +191,11 @@ impl RegistryRows<'_> {
     }
 
     /// What these paths once were, in any generation, and are no longer.
-    pub async fn removed_at(&mut self, repository: RepositoryId, paths: &[&str]) -> Result<Vec<PathHistory>> {
+    pub async fn removed_at(
+        &mut self,
+        repository: RepositoryId,
+        paths: &[&str],
+    ) -> Result<Vec<(String, Sha256)>> {
         let rows = self.0.all_of(REMOVED_AT, &[repository.into()], each(paths.iter().copied())).await?;
         rows.iter().map(|row| Ok((row.text("path")?, row.sha256("sha256")?))).collect()
     }

@@ -15,14 +15,25 @@ statements! {
         note = CASE WHEN $7 = '' THEN want.note ELSE $7 END,
         transfer_id = CASE WHEN want.state = 'filled' THEN 0 ELSE want.transfer_id END,
         state = CASE WHEN want.state = 'filled' THEN 'open' ELSE want.state END";
-    SET_ASKED = "UPDATE want SET asked = $5 WHERE site = $1 AND format = $2 AND package = $3 AND version = $4";
+    /// Older than what is known: nothing changes. No newer than the receipt that says it is there: it is not missed again.
+    WANT_ELSEWHERE = "INSERT INTO want (id, site, format, package, version, asked, note, actor, state, first_at, last_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'open', $9, $9)
+        ON CONFLICT (site, format, package, version) DO UPDATE SET
+        asked = CASE WHEN $9 < want.last_at THEN want.asked ELSE $6 END,
+        note = CASE WHEN $9 < want.last_at OR $7 = '' THEN want.note ELSE $7 END,
+        transfer_id = CASE WHEN want.state = 'filled' AND $9 > want.last_at AND NOT EXISTS (SELECT 1 FROM receipt r
+            WHERE r.transfer_id = want.transfer_id AND r.site = want.site AND r.direction = 'taken' AND r.at >= $9)
+            THEN 0 ELSE want.transfer_id END,
+        state = CASE WHEN want.state = 'filled' AND $9 > want.last_at AND NOT EXISTS (SELECT 1 FROM receipt r
+            WHERE r.transfer_id = want.transfer_id AND r.site = want.site AND r.direction = 'taken' AND r.at >= $9)
+            THEN 'open' ELSE want.state END,
+        last_at = CASE WHEN $9 > want.last_at THEN $9 ELSE want.last_at END";
     WANTS = "SELECT id, site, format, package, version, asked, note, actor, state, first_at, last_at, transfer_id FROM want
         WHERE id > $1 ORDER BY id LIMIT $2";
     NEWEST_WANTS = "SELECT id, site, format, package, version, asked, note, actor, state, first_at, last_at, transfer_id FROM want
         WHERE id < $1 AND (state = $2 OR $2 = '') AND (site = $3 OR $3 = '') ORDER BY id DESC LIMIT $4";
     OPEN_WANTS = "SELECT id, site, format, package, version, asked, note, actor, state, first_at, last_at, transfer_id FROM want
         WHERE site = $1 AND state IN ('open', 'sent') ORDER BY id LIMIT $2";
-    SET_WANT = "UPDATE want SET state = $2 WHERE id = $1";
     UNFILLED_WANTS = "SELECT id, site, format, package, version, asked, note, actor, state, first_at, last_at, transfer_id FROM want
         WHERE site = $1 AND state <> 'filled' AND id > $2 ORDER BY id LIMIT $3";
     MOVE_WANTS = "UPDATE want SET state = $1, transfer_id = $2 WHERE id IN ($3)";
@@ -112,15 +123,20 @@ impl CarryRows<'_> {
     /// # Errors
     /// `Internal` when the database fails; so for every method here.
     pub async fn want(&mut self, w: NewWant<'_>, now: Timestamp) -> Result<()> {
-        let id = self.0.next_id("want").await?;
-        let values = args![id, w.site, w.format, w.package, w.version, w.asked, w.note, w.actor, now];
-        self.0.execute(WANT, values).await.map(drop)
+        self.put_want(WANT, w, now).await
     }
 
-    /// Notes another site's want, which counts for itself how often it was asked for.
-    pub async fn want_elsewhere(&mut self, w: NewWant<'_>, now: Timestamp) -> Result<()> {
-        self.want(NewWant { asked: 0, ..w }, now).await?;
-        self.0.execute(SET_ASKED, args![w.site, w.format, w.package, w.version, w.asked]).await.map(drop)
+    /// Notes another site's want, which counts for itself how often it was asked for: as it stood there `at` that time.
+    /// One that was filled is open again only when the site asks later than it asked before, and later than it said by a
+    /// receipt that it has it.
+    pub async fn want_elsewhere(&mut self, w: NewWant<'_>, at: Timestamp) -> Result<()> {
+        self.put_want(WANT_ELSEWHERE, w, at).await
+    }
+
+    async fn put_want(&mut self, sql: &'static str, w: NewWant<'_>, at: Timestamp) -> Result<()> {
+        let id = self.0.next_id("want").await?;
+        let values = args![id, w.site, w.format, w.package, w.version, w.asked, w.note, w.actor, at];
+        self.0.execute(sql, values).await.map(drop)
     }
 
     /// What a site wants and has not got, oldest first.
@@ -144,17 +160,13 @@ impl CarryRows<'_> {
         self.0.all(NEWEST_WANTS, args![before, state, site, limit]).await?.iter().map(want).collect()
     }
 
-    /// Moves a want on.
-    pub async fn set_want(&mut self, id: i64, state: &str) -> Result<()> {
-        self.0.execute(SET_WANT, args![id, state]).await.map(drop)
-    }
-
     /// A page of what a site wants and has not got, sent or packed or not, after an id.
     pub async fn unfilled_wants(&mut self, site: &str, after: i64, limit: usize) -> Result<Vec<WantRow>> {
         self.0.all(UNFILLED_WANTS, args![site, after, limit]).await?.iter().map(want).collect()
     }
 
-    /// What was wanted is `packed` into a transfer, or `filled` by it; how many wants that are.
+    /// What was wanted is `packed` into a transfer, or `filled` by it; or `sent` on, by none yet (0). How many wants
+    /// that are.
     pub async fn move_wants(&mut self, wants: &[i64], state: &str, transfer: TransferId) -> Result<u64> {
         let wants = wants.iter().map(|id| (*id).into()).collect();
         self.0.execute_in(MOVE_WANTS, &[state.into(), transfer.0.into()], wants).await

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use cofferdam_store::{Db, MediumRow, NewDocument, NewFile, NewRelease, NewTask, NewWant};
+use cofferdam_store::{
+    AuditEntryRow, Db, MediumRow, NewDocument, NewFile, NewRelease, NewTask, NewWant, ReceiptRow,
+};
 use cofferdam_testkit::TestClock;
 use cofferdam_types::{Clock as _, Digests, ErrorKind, Sha256, Timestamp, TransferId};
 
@@ -36,6 +38,8 @@ on_both! {
     two_writers_get_two_generations
     a_reader_sees_one_state
     a_want_moves_with_its_transfer_and_a_medium_is_found_by_it
+    another_sites_want_stands_as_it_stood_there_when_it_asked_last
+    of_many_entries_about_one_thing_the_newest_are_told
     a_thousand_rows_are_written_and_found_as_one_is
 }
 
@@ -257,6 +261,58 @@ async fn a_want_moves_with_its_transfer_and_a_medium_is_found_by_it(db: Db) {
         found.push(page.into_iter().map(|m| m.serial).collect::<String>());
     }
     assert_eq!(found, ["abc", "c", "bc"]);
+}
+
+async fn another_sites_want_stands_as_it_stood_there_when_it_asked_last(db: Db) {
+    let mut tx = db.write().await.unwrap();
+    let want = |asked, note| {
+        let (site, format, package, version, actor) = ("depot", "generic", "maps", "", "site:depot");
+        NewWant { site, format, package, version, asked, note, actor }
+    };
+    for (asked, note, at) in [(3, "", 20), (4, "for the harbour", 30), (1, "older", 10), (5, "", 30)] {
+        tx.carry().want_elsewhere(want(asked, note), Timestamp(at)).await.unwrap();
+    }
+    let row = tx.carry().wants(0, 9).await.unwrap().remove(0);
+    assert_eq!(
+        (row.asked, row.note.as_str(), row.first, row.last),
+        (5, "for the harbour", Timestamp(20), Timestamp(30))
+    );
+
+    tx.carry().move_wants(&[row.id], "packed", TransferId(7)).await.unwrap();
+    let [direction, site, outcome, envelope, actor] =
+        ["taken", "depot", "published", "", "test"].map(str::to_owned);
+    let receipt = ReceiptRow {
+        id: 0,
+        direction,
+        site,
+        transfer: TransferId(7),
+        outcome,
+        envelope,
+        at: Timestamp(50),
+        actor,
+    };
+    tx.carry().insert_receipt(&receipt).await.unwrap();
+    assert_eq!(tx.carry().arrived_wants("depot", TransferId(7)).await.unwrap(), 1);
+    let mut stands = Vec::new();
+    for at in [30, 40, 60] {
+        tx.carry().want_elsewhere(want(6, ""), Timestamp(at)).await.unwrap();
+        let row = tx.carry().wants(0, 9).await.unwrap().remove(0);
+        stands.push((row.state, row.transfer));
+    }
+    let filled = || ("filled".to_owned(), Some(TransferId(7)));
+    assert_eq!(stands, [filled(), filled(), ("open".to_owned(), None)], "it came by 50, says the receipt");
+}
+
+async fn of_many_entries_about_one_thing_the_newest_are_told(db: Db) {
+    let mut tx = db.write().await.unwrap();
+    for index in 0..6 {
+        let target = if index % 2 == 0 { "medium:a" } else { "medium:b" }.into();
+        let [actor, action, body] = ["test", "medium.custody", "{}"].map(str::to_owned);
+        let row = AuditEntryRow { index, at: Timestamp(1), actor, action, target, body };
+        tx.audit().insert(&row).await.unwrap();
+    }
+    let told = tx.audit().by_target("medium:a", 2).await.unwrap();
+    assert_eq!(told.iter().map(|row| row.index).collect::<Vec<_>>(), [2, 4], "oldest first");
 }
 
 /// Enough for several chunks of every size, on either database.

@@ -103,7 +103,7 @@ fn by_root(medium: &Medium, root: &Root, envelope: &Envelope) -> Result<Rooted, 
         current = next.map_err(|e| from_error(&e, &file))?;
         roots.push((current.clone(), json));
     }
-    let verified = current.verify_roles(envelope, STATEMENT_PAYLOAD_TYPE, &[Role::Collector, Role::Releaser]);
+    let verified = current.verify_roles(envelope, STATEMENT_PAYLOAD_TYPE, &Role::HEADER);
     Ok((verified.map_err(|e| from_error(&e, HEADER))?.payload, roots))
 }
 

@@ -96,6 +96,8 @@ pub struct Medium {
     pub files: Vec<String>,
     /// Its chain of custody, oldest first.
     pub custody: Vec<CustodyLine>,
+    /// How many entries the chain has here, where older ones can be in the audit log only.
+    pub newest: Option<usize>,
     /// The form, for those who may write in the register.
     pub form: Option<MediumForm>,
 }

@@ -135,12 +135,16 @@ fn write_root(context: &Context, file: &Path, envelope: &Envelope, new: bool) ->
     let fingerprint = root.fingerprint()?;
     let value = json!({
         "file": file, "version": root.version, "fingerprint": fingerprint, "signatures": envelope.signatures.len(),
-        "expires": root.expires,
+        "expires": root.expires, "not_asked_for": root.unconsulted().collect::<Vec<_>>(),
     });
     output::show(&value, context.json, |_| {
         let words = cofferdam_trust::words::encode(&fingerprint.0).join("\n  ");
+        let unasked: String = root
+            .unconsulted()
+            .map(|role| format!("the role {role} is written down, and nothing asks for its signature yet\n"))
+            .collect();
         format!(
-            "root version {} with {} signatures in {}\nfingerprint {fingerprint}\nread aloud:\n  {words}\n",
+            "root version {} with {} signatures in {}\nfingerprint {fingerprint}\nread aloud:\n  {words}\n{unasked}",
             root.version,
             envelope.signatures.len(),
             file.display()

@@ -75,8 +75,21 @@ impl Connections {
 }
 
 fn digest_of(value: &Value) -> Result<Sha256> {
-    let text = serde_json::to_vec(value).map_err(|e| Error::internal("a network log's text", e))?;
+    let text =
+        serde_json::to_vec(&sorted(value)).map_err(|e| Error::internal("a network log's text", e))?;
     Ok(Sha256::of(&text))
+}
+
+/// The same with sorted keys, whatever order it was written in: its digest is taken on both sides.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let members: BTreeMap<&String, Value> = members.iter().map(|(k, v)| (k, sorted(v))).collect();
+            members.into_iter().map(|(key, value)| (key.clone(), value)).collect()
+        }
+        Value::Array(all) => all.iter().map(sorted).collect(),
+        other => other.clone(),
+    }
 }
 
 /// The statements that travel with a rehearsed recording: the rehearsal's, its collection's in parts, its network log's.

@@ -1,5 +1,5 @@
-//! What travels back and forth beside the packages: keys, receipts, repair requests, wants; and how far long
-//! work has come.
+//! What travels back and forth beside the packages: keys, receipts, repair requests, wants; the register of the media
+//! that carry it, streams that are frozen, and how far long work has come.
 
 use std::path::PathBuf;
 
@@ -50,7 +50,7 @@ async fn recipient(
     may(&site, &principal, Action::RepositoryManage)?;
     let recipient = body.recipient.parse().map_err(|e: Error| e)?;
     site.crossing.add_recipient(&body.site, &recipient, &principal.actor()).await?;
-    value(&json!({ "site": body.site, "recipient": recipient }))
+    Ok(Json(json!({ "site": body.site, "recipient": recipient })))
 }
 
 pub(super) async fn known_sites(
@@ -58,7 +58,7 @@ pub(super) async fn known_sites(
     Extension(principal): Extension<Principal>,
 ) -> Answer {
     may(&site, &principal, Action::TransferRead)?;
-    value(&json!({ "sites": site.crossing.known_sites().await? }))
+    Ok(Json(json!({ "sites": site.crossing.known_sites().await? })))
 }
 
 #[derive(Deserialize)]
@@ -74,7 +74,7 @@ async fn forget_key(
 ) -> Answer {
     may(&site, &principal, Action::RepositoryManage)?;
     site.crossing.forget_key(&body.site, body.key.trim(), &principal.actor()).await?;
-    value(&json!({ "site": body.site, "forgotten": body.key.trim() }))
+    Ok(Json(json!({ "site": body.site, "forgotten": body.key.trim() })))
 }
 
 #[derive(Deserialize)]
@@ -91,9 +91,10 @@ async fn root(
 ) -> Answer {
     may(&site, &principal, Action::RepositoryManage)?;
     let root = site.crossing.trust_root(&body.site, &body.root, body.fingerprint, &principal.actor()).await?;
-    value(
-        &json!({ "site": body.site, "version": root.version, "fingerprint": root.fingerprint()?, "expires": root.expires }),
-    )
+    let fingerprint = root.fingerprint()?;
+    Ok(Json(json!({
+        "site": body.site, "version": root.version, "fingerprint": fingerprint, "expires": root.expires,
+    })))
 }
 
 #[derive(Deserialize)]
@@ -138,7 +139,7 @@ async fn request_repair(
 ) -> Answer {
     may(&site, &principal, Action::TransferReceive)?;
     let (request, bytes) = site.crossing.request_repair(body.folders, &principal.actor()).await?;
-    value(&json!({ "request": request, "bytes": bytes }))
+    Ok(Json(json!({ "request": request, "bytes": bytes })))
 }
 
 #[derive(Deserialize)]
@@ -171,7 +172,7 @@ async fn wants(State(site): State<Site>, Extension(principal): Extension<Princip
             })
         })
         .collect();
-    value(&json!({ "wants": wants }))
+    Ok(Json(json!({ "wants": wants })))
 }
 
 #[derive(Deserialize)]
@@ -198,7 +199,7 @@ async fn want(
 async fn request_wants(State(site): State<Site>, Extension(principal): Extension<Principal>) -> Answer {
     may(&site, &principal, Action::TransferReceive)?;
     let (request, items) = site.crossing.request_wants(&principal.actor()).await?;
-    value(&json!({ "request": request, "items": items }))
+    Ok(Json(json!({ "request": request, "items": items })))
 }
 
 async fn take_wants(
@@ -208,7 +209,7 @@ async fn take_wants(
 ) -> Answer {
     may(&site, &principal, Action::TransferPack)?;
     let (from, items) = site.crossing.take_wants(&body.text, &principal.actor()).await?;
-    value(&json!({ "site": from, "items": items }))
+    Ok(Json(json!({ "site": from, "items": items })))
 }
 
 fn medium(m: &cofferdam_store::MediumRow) -> serde_json::Value {
@@ -221,7 +222,7 @@ fn medium(m: &cofferdam_store::MediumRow) -> serde_json::Value {
 async fn media(State(site): State<Site>, Extension(principal): Extension<Principal>) -> Answer {
     may(&site, &principal, Action::TransferRead)?;
     let all: Vec<_> = site.crossing.media().await?.iter().map(medium).collect();
-    value(&json!({ "media": all }))
+    Ok(Json(json!({ "media": all })))
 }
 
 #[derive(Deserialize)]
@@ -253,7 +254,7 @@ async fn streams(State(site): State<Site>, Extension(principal): Extension<Princ
         .into_iter()
         .map(|(stream, reason, at)| json!({ "stream": stream, "reason": reason, "at": at }))
         .collect();
-    value(&json!({ "frozen": frozen }))
+    Ok(Json(json!({ "frozen": frozen })))
 }
 
 #[derive(Deserialize)]
@@ -269,7 +270,7 @@ async fn thaw(
 ) -> Answer {
     may(&site, &principal, Action::RepositoryManage)?;
     site.crossing.thaw(&body.stream, &body.reason, &principal.actor()).await?;
-    value(&json!({ "stream": body.stream }))
+    Ok(Json(json!({ "stream": body.stream })))
 }
 
 async fn operation(

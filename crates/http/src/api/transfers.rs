@@ -83,8 +83,11 @@ async fn difference(
     value(&site.crossing.difference(id).await?)
 }
 
-/// Goes on when the client goes away: a transfer that is on the medium must be known here too.
-async fn to_its_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+/// Goes on when the client goes away: a transfer that is on the medium must be known here too, and what is published
+/// must get its references.
+pub(crate) async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
     tokio::spawn(work).await.map_err(|e| Error::internal("a crossing's task", e))?
 }
 
@@ -255,5 +258,6 @@ async fn publish(
 ) -> Answer {
     may(&site, &principal, Action::TransferPublish)?;
     person(&principal)?;
-    value(&site.crossing.publish(id, &principal.actor()).await?)
+    let (crossing, actor) = (site.crossing.clone(), principal.actor());
+    value(&to_its_end(async move { crossing.publish(id, &actor).await }).await?)
 }

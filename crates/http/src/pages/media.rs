@@ -8,7 +8,7 @@ use axum::{
     routing::get,
 };
 use cofferdam_access::Action;
-use cofferdam_crossing::{Custody, MEDIUM_STATES, MediumChange};
+use cofferdam_crossing::{Custody, MEDIUM_STATES, MOST_MOVES, MediumChange};
 use cofferdam_store::MediumRow;
 use cofferdam_types::{Error, Result, TransferId};
 use cofferdam_web::{
@@ -80,7 +80,7 @@ async fn one(page: Page, Path(serial): Path<String>) -> Answer {
 
 async fn load(page: &Page, serial: &str, typed: Option<MediumForm>, frame: Frame) -> Result<Medium> {
     let row = page.site.crossing.medium(serial).await?;
-    let custody = page.site.crossing.custody(serial).await?.into_iter().map(custody).collect();
+    let custody = page.site.crossing.custody(serial).await?.into_iter().map(custody).collect::<Vec<_>>();
     let form = typed.unwrap_or_else(|| MediumForm {
         serial: row.serial.clone(),
         fixed: true,
@@ -95,6 +95,7 @@ async fn load(page: &Page, serial: &str, typed: Option<MediumForm>, frame: Frame
         frame,
         line: line(&row),
         files: row.files.lines().take(super::MANY).map(str::to_owned).collect(),
+        newest: (custody.len() >= MOST_MOVES).then_some(MOST_MOVES),
         custody,
         form: may.then_some(form),
     })

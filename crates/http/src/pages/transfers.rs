@@ -24,7 +24,11 @@ use super::{
     dress::show,
     media, next_of, number, origin, receipts,
 };
-use crate::{Site, api::person, problem};
+use crate::{
+    Site,
+    api::{person, transfers::to_its_end},
+    problem,
+};
 
 pub(super) fn routes() -> Router<Site> {
     Router::new()
@@ -268,7 +272,8 @@ async fn publish(
     let done = async {
         page.may(Action::TransferPublish)?;
         person(&page.who)?;
-        page.site.crossing.publish(id, &page.who.actor()).await.map(drop)
+        let (crossing, actor) = (page.site.crossing.clone(), page.who.actor());
+        to_its_end(async move { crossing.publish(id, &actor).await }).await.map(drop)
     };
     let done = done.await;
     answer(&page, id, done).await

@@ -1,6 +1,16 @@
 //! A site with something of everything in it, some of it with hostile names, asked in-process.
 
-use std::{collections::BTreeMap, io::Write as _, path::Path, process::Stdio, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io::Write as _,
+    path::Path,
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use axum::{Router, body::Body};
@@ -19,13 +29,41 @@ use cofferdam_trust::SigningKey;
 use cofferdam_types::{Clock, JobId, PersonId, ProjectId, Result, Secret, Sha256, TransferId};
 use http::{Request, StatusCode, header};
 use http_body_util::BodyExt as _;
+use tokio::sync::Notify;
 use tower::ServiceExt as _;
 
 pub const HOST: &str = "site.example";
 pub const PASSWORD: &str = "a long password";
 /// What somebody hostile calls things.
 pub const HOSTILE: &str = "<script>alert('x')</script>";
-struct NoProjects(Forge);
+
+/// A publication can be held where it makes a project, in the middle of its one transaction.
+#[derive(Clone, Default)]
+pub struct Hold(Arc<(AtomicBool, Notify, Notify)>);
+
+impl Hold {
+    pub fn close(&self) {
+        self.0.0.store(true, Ordering::Relaxed);
+    }
+
+    /// When a publication stands there.
+    pub async fn reached(&self) {
+        self.0.1.notified().await;
+    }
+
+    pub fn open(&self) {
+        self.0.2.notify_one();
+    }
+
+    async fn pass(&self) {
+        if self.0.0.load(Ordering::Relaxed) {
+            self.0.1.notify_one();
+            self.0.2.notified().await;
+        }
+    }
+}
+
+struct NoProjects(Forge, Hold);
 
 #[async_trait]
 impl Projects for NoProjects {
@@ -34,6 +72,7 @@ impl Projects for NoProjects {
     }
 
     async fn create(&self, tx: &mut Tx, path: &str, actor: &str) -> Result<ProjectId> {
+        self.1.pass().await;
         Ok(self.0.create_project_in(tx, actor, path).await?.id)
     }
 }
@@ -44,6 +83,7 @@ pub struct World {
     pub forge: Forge,
     pub registry: Registry,
     pub clock: TestClock,
+    pub hold: Hold,
     home: tempfile::TempDir,
 }
 
@@ -95,12 +135,13 @@ impl World {
             site: "inside".parse().unwrap(),
             job_repositories: Vec::new(),
         });
+        let hold = Hold::default();
         let crossing = Crossing::new(CrossingParts {
             site: "inside".parse().unwrap(),
             registry: registry.clone(),
             access: access.clone(),
             git,
-            projects: Arc::new(NoProjects(forge.clone())),
+            projects: Arc::new(NoProjects(forge.clone(), hold.clone())),
             key: key.clone(),
             sealing: cofferdam_trust::age::SealingKey::from_secret(&[7; 32]).unwrap(),
             staging: home.path().join("staging"),
@@ -119,7 +160,7 @@ impl World {
             anonymous_read,
             clock,
         }));
-        Some(Self { routes, access, forge, registry, clock: test_clock, home })
+        Some(Self { routes, access, forge, registry, clock: test_clock, hold, home })
     }
 
     pub async fn person(&self, name: &str, roles: &[Role]) -> PersonId {

@@ -36,6 +36,9 @@ pub const MAX_THRESHOLD: usize = 8;
 const MAX_PERSON_CHARS: usize = 200;
 
 /// What keys are trusted for.
+///
+/// A root may name holders for every role, and today only some are asked for: [`Role::is_consulted`]. A name in one of
+/// the others protects nothing yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
@@ -45,11 +48,11 @@ pub enum Role {
     Collector,
     /// Releases a transfer for its journey.
     Releaser,
-    /// Signs receipts on the receiving side.
+    /// Signs receipts on the receiving side. Not asked for yet: a receipt is checked against the site's own keys.
     Receiver,
-    /// Approves what a transfer brought.
+    /// Approves what a transfer brought. Not asked for yet: people approve with their accounts at the site.
     Approver,
-    /// Signs at a station between the two sides.
+    /// Signs at a station between the two sides. Not asked for yet: a station's report is not read by a site.
     Guard,
 }
 
@@ -57,6 +60,15 @@ impl Role {
     /// Every role.
     pub const ALL: [Self; 6] =
         [Self::Root, Self::Collector, Self::Releaser, Self::Receiver, Self::Approver, Self::Guard];
+
+    /// Every one of these must have signed the header of a transfer.
+    pub const HEADER: [Self; 2] = [Self::Collector, Self::Releaser];
+
+    /// Whether anything is decided by who holds it: a change of the root, or whether a header is believed.
+    #[must_use]
+    pub fn is_consulted(self) -> bool {
+        self == Self::Root || Self::HEADER.contains(&self)
+    }
 
     /// Its name in JSON and on the command line.
     #[must_use]
@@ -191,6 +203,12 @@ impl Root {
             return Err(bad_root(&format!("the role {role} needs more than {MAX_THRESHOLD} signatures")));
         }
         Ok(())
+    }
+
+    /// The roles that it names holders for and that nothing asks for yet. Whoever makes it has to be told: they may
+    /// rely on what is not checked.
+    pub fn unconsulted(&self) -> impl Iterator<Item = Role> {
+        self.roles.keys().copied().filter(|role| !role.is_consulted())
     }
 
     /// Is it too old to be believed at `now`? The caller decides what follows; without this question a

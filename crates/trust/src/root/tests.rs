@@ -315,6 +315,18 @@ fn a_root_that_nobody_compared_still_needs_its_own_signatures() {
 }
 
 #[test]
+fn who_names_a_guard_can_be_told_that_no_guard_is_asked_for() {
+    assert_eq!(usual(1).unconsulted().next(), None, "root, collector and releaser are asked for");
+    let all: Vec<(Role, usize, &[u8])> = Role::ALL.into_iter().map(|role| (role, 1, &[1][..])).collect();
+    let told: Vec<Role> = root(1, &[(1, "Anna")], &all).unconsulted().collect();
+    assert_eq!(told, [Role::Receiver, Role::Approver, Role::Guard]);
+    let manual = include_str!("../../../../docs/manual/transfers.md");
+    assert!(manual.contains(
+        "The roles `receiver`, `approver` and `guard` can be written down and are not asked for yet"
+    ));
+}
+
+#[test]
 fn roles_have_names() {
     for role in Role::ALL {
         assert_eq!(role.to_string().parse::<Role>().unwrap(), role);
