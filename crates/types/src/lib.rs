@@ -9,6 +9,7 @@ mod digest;
 mod error;
 mod ids;
 mod names;
+pub mod platform;
 mod purl;
 mod secret;
 pub mod time;
