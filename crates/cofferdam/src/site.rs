@@ -12,6 +12,7 @@ use cofferdam_http::{Site, SiteState};
 use cofferdam_registry::{Registry, RegistryParts};
 use cofferdam_store::Db;
 use cofferdam_trust::SigningKey;
+use cofferdam_store::RepositoryRow;
 use cofferdam_types::{Clock, Error, Result, time::SystemClock};
 use cofferdam_upstream::{HttpUpstream, Options, Override, WebUpstream};
 
@@ -79,6 +80,7 @@ pub async fn open(home: &Home, config: &Config) -> Result<Opened> {
         clock: Arc::clone(&clock),
         public_url: config.public_url.clone(),
     });
+    create_repositories(&registry).await?;
     let access = Access::new(db.clone(), Arc::clone(&clock));
     let git: Arc<dyn GitService> = Arc::new(GitBinary::open(&home.git()).await?);
     let forge = Forge::new(ForgeParts {
@@ -123,17 +125,26 @@ fn default_groups() -> Vec<(String, String)> {
     formats().iter().map(|f| (f.name().to_owned(), f.name().to_owned())).collect()
 }
 
-/// Creates the repositories of a new site: for each format a hosted one, a mirror, and a group of
-/// both in which ours come first. A format in which nobody publishes has its mirror only, under its name.
+/// Creates the repositories of each format that has none yet, at a site's first start and at its first start with a
+/// program that knows one format more: a hosted one, a mirror, and a group of both in which ours come first. A format
+/// in which nobody publishes has its mirror only, under its name.
 ///
 /// # Errors
 /// `Internal` when the database fails.
 pub async fn create_repositories(registry: &Registry) -> Result<()> {
     let mut tx = registry.db().write().await?;
     let name = |text: String| text.parse().map_err(|e| Error::internal("a repository's name", e));
-    for format in formats() {
+    let there = tx.registry().repositories("", usize::MAX).await?;
+    for format in formats().iter().filter(|f| there.iter().all(|row| row.format != f.name())) {
         let published = format.is_published();
         let format = format.name();
+        let taken = |row: &RepositoryRow| {
+            row.name.strip_prefix(format).is_some_and(|end| ["", "-local", "-mirror"].contains(&end))
+        };
+        if let Some(row) = there.iter().find(|row| taken(row)) {
+            tracing::warn!("no repository of {format} was made: the name {} is taken", row.name);
+            continue;
+        }
         if !published {
             registry
                 .create(&mut tx, "system", &name(format.to_owned())?, format, RepositoryKind::Mirror, &[])

@@ -75,8 +75,7 @@ impl Connections {
 }
 
 fn digest_of(value: &Value) -> Result<Sha256> {
-    let text =
-        serde_json::to_vec(&sorted(value)).map_err(|e| Error::internal("a network log's text", e))?;
+    let text = serde_json::to_vec(&sorted(value)).map_err(|e| Error::internal("a network log's text", e))?;
     Ok(Sha256::of(&text))
 }
 

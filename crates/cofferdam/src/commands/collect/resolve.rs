@@ -162,6 +162,7 @@ async fn plan(
 ) -> Result<(BTreeSet<Fetch>, Vec<(String, String)>)> {
     let repositories: HashMap<String, String> =
         client.setups(None, "").await?.into_iter().map(|(format, name, _)| (format, name)).collect();
+    let web = repositories.get("web").map_or("web", String::as_str);
     let mut packages: BTreeMap<(Ecosystem, String), Vec<&Listed>> = BTreeMap::new();
     let (mut fetches, mut left) = (BTreeSet::new(), Vec::new());
     for (file, item) in &named.listed {
@@ -175,14 +176,12 @@ async fn plan(
             Ecosystem::Pypi | Ecosystem::Npm | Ecosystem::Cargo if exact => {
                 packages.entry((item.ecosystem, item.name.clone())).or_default().push(item);
             }
-            Ecosystem::Url => {
-                match web_path(repositories.get("web").map_or("web", String::as_str), &item.name) {
-                    Some(path) => {
-                        drop(fetches.insert(Fetch { what, path, expect: sha256_of(&item.digests) }))
-                    }
-                    None => left.push((what, "it is no address of HTTP or HTTPS".into())),
+            Ecosystem::Url => match web_path(web, &item.name) {
+                Some(path) => {
+                    fetches.insert(Fetch { what, path, expect: sha256_of(&item.digests) });
                 }
-            }
+                None => left.push((what, "it is no address of HTTP or HTTPS".into())),
+            },
             _ => {
                 if let Some(why) = named.tools.wants(item) {
                     left.push((what, why));

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     commands::{
+        mentions::mentions_of,
         record::{Session, end_rehearsal, run_build},
         workplace::Workplace,
     },
@@ -159,27 +160,28 @@ impl Story {
         let place = Workplace::of(folder)?.hiding(&self.root);
         let session = Session::start(&client, name, &self.project.command).await?;
         let build = run_build(&client, session.record.expose(), &place, &self.project.command, true).await?;
-        let end = json!({ "exit_code": build.code });
-        let collection = client.post(&format!("/api/v1/recordings/{}/end", session.id), &end).await?;
+        let mentions = mentions_of(folder)?;
+        let collection = session.end(&client, &build, &mentions.list).await?;
         if build.code != 0 {
             let what = format!("the build failed outside with {}:\n{}", build.code, build.tail());
             return Err(broken(what).hint(
                 "when this machine reaches no upstream: `cofferdam try --sample` makes its own packages",
             ));
         }
-        let items = collection["items"].as_array().cloned().unwrap_or_default();
-        let files: Vec<&Value> =
-            items.iter().flat_map(|i| i["files"].as_array().into_iter().flatten()).collect();
-        let bytes: u64 = files.iter().filter_map(|f| f["size"].as_u64()).sum();
+        let ((files, bytes), releases) = (collection.totals(), collection.items.len());
+        let running: Vec<&str> =
+            collection.items.iter().filter(|i| i.found_by_running()).map(|i| i.purl.as_str()).collect();
+        let some = running.iter().take(3).copied().collect::<Vec<_>>().join(", ");
+        let more = if running.len() > 3 { ", …" } else { "" };
         let facts = Facts::default()
-            .fact("releases", items.len())
-            .fact("files", files.len())
+            .fact("releases", releases)
+            .fact("files", files)
             .fact("bytes", bytes)
+            .fact("found_by_running", running.len())
+            .line(format!("{releases} releases, {files} files, {} kept by digest", output::bytes(bytes)))
             .line(format!(
-                "{} releases, {} files, {} kept by digest",
-                items.len(),
-                files.len(),
-                output::bytes(bytes)
+                "{} of them were found only by running, no lock file names them: {some}{more}",
+                running.len()
             ))
             .look(format!("{}/recordings/{}", self.outside.url, session.id));
         Ok((session, facts))
@@ -189,8 +191,7 @@ impl Story {
         let client = self.outside.client("olga")?;
         let place = Workplace::of(folder)?.hiding(&self.root);
         let build = run_build(&client, session.replay.expose(), &place, &self.project.command, true).await?;
-        let end = json!({ "exit_code": build.code });
-        let done = client.post(&format!("/api/v1/recordings/{}/rehearsed", session.id), &end).await?;
+        let done = end_rehearsal(&client, session.id, &build).await?;
         if done["complete"] != true {
             return Err(broken(format!(
                 "the rehearsal failed; not here: {}\n{}",
@@ -342,8 +343,10 @@ impl Story {
             return Err(broken(format!("{visible} releases are visible before anybody approved")));
         }
         let id = number(&received, "id");
+        let proof = self.closure_proof(id).await?;
         let facts = Facts::default()
             .fact("transfer", id)
+            .fact("closure_proved", true)
             .fact("releases", number(&received, "releases"))
             .fact("visible_releases", visible)
             .fact("mended", received["mended"].clone())
@@ -351,8 +354,24 @@ impl Story {
                 "transfer {id}: {} releases in quarantine; clients see {visible} of them",
                 received["releases"]
             ))
+            .line(proof)
             .look(format!("{}/transfers/{id}", self.inside.url));
         Ok((id, facts))
+    }
+
+    /// What inside proves of the rehearsal, from the medium alone.
+    async fn closure_proof(&self, id: u64) -> Result<String> {
+        let path = format!("/api/v1/transfers/{id}/difference");
+        let difference = self.inside.client("ann")?.get(&path).await?;
+        let proof = &difference["rehearsals"][0]["proof"];
+        if proof["holds"] != true {
+            return Err(broken(format!("the closure proof does not hold: {}", proof["troubles"])));
+        }
+        Ok(format!(
+            "the closure proof holds: signed outside, {} files needed, {} of them in this transfer, the others here; \
+             no connection went outside",
+            proof["files"], proof["carried"]
+        ))
     }
 
     async fn receipt(&self, id: u64) -> Result<Facts> {
