@@ -28,6 +28,30 @@ pub fn serves(file: &str, asked: &str) -> bool {
     }
 }
 
+/// Every pair of the systems and processors that an entry names, in npm's words: a word that begins with `!`
+/// leaves all others, which is all; `libc` tells the two kinds of Linux apart. Empty when it runs everywhere.
+#[must_use]
+pub fn pairs(systems: &[&str], processors: &[&str], libc: &[&str]) -> Vec<String> {
+    /// So many words are as good as all; real packages have fewer.
+    const MAX_WORDS: usize = 12;
+    let named = |words: &[&str]| -> Vec<String> {
+        let words = words.iter().filter(|w| !w.starts_with('!') && !matches!(**w, "any" | "none"));
+        let words: Vec<String> = words.map(|w| (*w).to_owned()).collect();
+        if words.is_empty() || words.len() > MAX_WORDS { vec![ANY.to_owned()] } else { words }
+    };
+    let only_musl = libc.contains(&"musl") && !libc.contains(&"glibc");
+    let mut all = Vec::new();
+    for system in named(systems) {
+        let is_linux = only_musl && (system == "linux" || system == ANY);
+        let system = if is_linux { "linux-musl" } else { &system };
+        all.extend(named(processors).iter().map(|processor| platform(system, processor)));
+    }
+    all.retain(|p| p != ANY);
+    all.sort();
+    all.dedup();
+    all
+}
+
 fn system_name(word: &str) -> String {
     let word = word.to_ascii_lowercase();
     match word.as_str() {
@@ -76,6 +100,15 @@ mod tests {
         ] {
             assert_eq!(platform(system, processor), name);
         }
+    }
+
+    #[test]
+    fn pairs_are_all_that_is_named_and_refusals_name_nothing() {
+        assert_eq!(pairs(&["darwin"], &["x64", "arm64"], &[]), ["macos-aarch64", "macos-x86_64"]);
+        assert_eq!(pairs(&["linux"], &["x64"], &["musl"]), ["linux-musl-x86_64"]);
+        assert_eq!(pairs(&["linux"], &["x64"], &["glibc"]), ["linux-x86_64"]);
+        assert_eq!(pairs(&["!win32"], &[], &[]), Vec::<String>::new());
+        assert_eq!(pairs(&[], &["s390x"], &[]), ["any-s390x"]);
     }
 
     #[test]

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use cofferdam_format_kit::{Document, PackageView, ReleaseState, ReleaseView};
-use cofferdam_types::{Error, Result, Timestamp};
+use cofferdam_format_kit::{Document, ListedFile, PackageView, ReleaseState, ReleaseView};
+use cofferdam_types::{Error, Result, Sha256, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::{coords, inspect::Manifest};
@@ -61,6 +61,39 @@ pub fn find(text: &[u8], name: &str, version: &str) -> Result<Option<Map<String,
         return Ok(Some(fields));
     }
     Ok(None)
+}
+
+/// The crates that an index file lists, oldest version first. A line that cannot be read is passed over, as
+/// cargo does; `.crate` files run everywhere and their size is not in the index.
+///
+/// # Errors
+/// `Invalid` (`index-document`) when it has lines and none is of this crate.
+pub fn listed(name: &str, text: &[u8]) -> Result<Vec<ListedFile>> {
+    let key = coords::key(name)?;
+    let mut files = Vec::new();
+    for line in text.split(|b| *b == b'\n') {
+        let Ok(line) = serde_json::from_slice::<Value>(line) else { continue };
+        let (Some(spelling), Some(version)) = (self::text(&line, "name"), self::text(&line, "vers")) else {
+            continue;
+        };
+        if coords::key(spelling).ok().as_ref() != Some(&key) || coords::version(version).is_err() {
+            continue;
+        }
+        let cksum = self::text(&line, "cksum").and_then(|text| text.parse::<Sha256>().ok());
+        files.push(ListedFile {
+            version: version.to_owned(),
+            path: coords::file_path(spelling, version),
+            digests: cksum.map(|sum| format!("sha256:{}", sum.to_hex())).into_iter().collect(),
+            yanked: line.get("yanked") == Some(&Value::Bool(true)),
+            ..ListedFile::default()
+        });
+    }
+    if files.is_empty() && text.iter().any(|b| !b.is_ascii_whitespace()) {
+        let text = format!("what was read as the index file of `{name}` has no line of it");
+        return Err(Error::invalid("index-document", text).hint("ask for it again"));
+    }
+    files.sort_by(|a, b| coords::compare(&a.version, &b.version));
+    Ok(files)
 }
 
 /// A text field of a line.

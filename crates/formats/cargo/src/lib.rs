@@ -30,8 +30,8 @@ use std::cmp::Ordering;
 
 use async_trait::async_trait;
 use cofferdam_format_kit::{
-    Accepted, Answer, ClientSetup, Document, Door, Draft, Format, Recorded, Request, Route, Traits, Upload,
-    Upstream, View, Want,
+    Accepted, Answer, ClientSetup, Document, Door, Draft, Format, ListedFile, Recorded, Request, Route,
+    Traits, Upload, Upstream, View, Want,
 };
 use cofferdam_types::{Error, Result};
 use serde_json::Value;
@@ -77,6 +77,14 @@ impl Format for Cargo {
             }
             _ => None,
         }
+    }
+
+    fn index_path(&self, name: &str) -> Option<String> {
+        coords::key(name).ok().map(|_| coords::index_path(name))
+    }
+
+    fn listed(&self, name: &str, index: &[u8]) -> Result<Vec<ListedFile>> {
+        index::listed(name, index)
     }
 
     async fn record(

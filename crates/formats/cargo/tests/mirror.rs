@@ -95,6 +95,34 @@ async fn the_live_index_is_upstreams_text_whatever_spelling_the_key_hides() {
 }
 
 #[tokio::test]
+async fn a_live_index_lists_its_crates_and_passes_over_what_it_cannot_read() {
+    let repository = mirror();
+    let rich = rich_line(b"new");
+    let text = format!(
+        "{rich}\njunk\n{}\n{}\n",
+        line("Some_Crate", "1.0.0", b"old"),
+        line("other", "3.0.0", b"of another")
+    );
+    let upstream = MemoryUpstream::new(INDEX).with("so/me/some_crate", "text/plain", text);
+    let path = Cargo.index_path("Some_Crate").unwrap();
+    let request = repository.request(Method::GET, &format!("/{path}"), &[]);
+    let want = Cargo.want(&request, &Cargo.route(&request).unwrap()).unwrap();
+    let live = Cargo.record(&want, &repository, &upstream, &repository).await.unwrap();
+    let Body::Bytes(text) = live.answer.unwrap().body else { panic!("a text") };
+
+    let listed = Cargo.listed("some-crate", &text).unwrap();
+    let shown: Vec<_> = listed.iter().map(|f| (f.version.as_str(), f.path.as_str(), f.yanked)).collect();
+    let expected = [
+        ("1.0.0", "crates/Some_Crate/1.0.0/download", false),
+        ("1.2.3", "crates/Some_Crate/1.2.3/download", true),
+    ];
+    assert_eq!(shown, expected);
+    assert_eq!(listed[0].digests, [format!("sha256:{}", Sha256::of(b"old").to_hex())]);
+    assert_eq!(Cargo.listed("absent", &text).unwrap_err().code(), "index-document");
+    assert_eq!(Cargo.listed("some-crate", b"").unwrap(), []);
+}
+
+#[tokio::test]
 async fn what_is_no_index_is_not_shown_as_one() {
     let repository = mirror();
     let upstream = MemoryUpstream::new(INDEX).with("po/rt/portal", "text/html", "<html>sign in</html>");

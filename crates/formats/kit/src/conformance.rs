@@ -475,6 +475,9 @@ pub async fn check(format: &dyn Format, repository: &MemoryRepository) {
             );
         }
     }
+    for (_, display) in &names {
+        check_listed(format, repository, display).await;
+    }
     let error = format.error(&Error::internal("row 7", std::io::Error::other("secret")));
     assert!(error.status.is_server_error(), "{}: a fault of ours is a 5xx", format.name());
     if let Body::Bytes(text) = error.body {
@@ -483,5 +486,37 @@ pub async fn check(format: &dyn Format, repository: &MemoryRepository) {
             "{}: an internal cause was shown",
             format.name()
         );
+    }
+}
+
+/// What an index lists can be fetched where it says, has the bytes that it says, and is every release.
+async fn check_listed(format: &dyn Format, repository: &MemoryRepository, name: &str) {
+    let Some(path) = format.index_path(name) else { return };
+    let who = format.name();
+    let accept = format.index_accept().unwrap_or("*/*");
+    let (status, _, index) = repository.get(format, &format!("/{path}"), accept).await;
+    assert_eq!(status, StatusCode::OK, "{who}: the index of {name} is not at /{path}");
+    let files = format.listed(name, &index).expect("our own index can be read");
+    let ordered = files.is_sorted_by(|a, b| format.compare_versions(&a.version, &b.version).is_le());
+    assert!(ordered, "{who}: the files of {name} are not listed oldest first");
+    for file in &files {
+        let (status, _, bytes) = repository.get(format, &format!("/{}", file.path), "*/*").await;
+        assert_eq!(status, StatusCode::OK, "{who}: the listed /{} cannot be fetched", file.path);
+        assert!(file.size.is_none_or(|size| size == bytes.len() as u64), "{who}: {file:?} has another size");
+        let digests = digests_of(&bytes);
+        let known = [
+            format!("sha256:{}", digests.sha256.to_hex()),
+            format!("sha512:{}", digests.sha512),
+            format!("sha1:{}", digests.sha1),
+        ];
+        assert!(!file.digests.is_empty(), "{who}: nobody vouches for {}", file.path);
+        let wrong = file.digests.iter().find(|d| !known.contains(d));
+        assert_eq!(wrong, None, "{who}: {} has another digest", file.path);
+    }
+    let key = format.package_key(name).expect("a committed name is valid");
+    let package = repository.package(&key).await.expect("the view works").expect("the package is there");
+    for release in &package.releases {
+        let listed = files.iter().any(|file| file.version == release.version);
+        assert!(listed, "{who}: {name} {} is not listed", release.version);
     }
 }

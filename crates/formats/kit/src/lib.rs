@@ -36,7 +36,9 @@ use serde_json::Value;
 pub use answer::{Answer, Body, ByteStream};
 pub use door::{Door, DoorExt};
 pub use draft::{Change, Draft, DraftFile};
-pub use model::{Document, DocumentRef, FileRef, PackageView, PointerView, ReleaseState, ReleaseView};
+pub use model::{
+    Document, DocumentRef, FileRef, ListedFile, PackageView, PointerView, ReleaseState, ReleaseView,
+};
 pub use request::{Query, Request, Route, Upload, path_segments};
 pub use upstream::{Fetched, Upstream, Want};
 pub use view::{RepositoryKind, RepositoryView, View};
@@ -84,6 +86,30 @@ pub trait Format: Send + Sync + 'static {
     /// Says what upstream is to be asked for so that this request can be answered on a recording
     /// mirror; `None` when the request can be answered from what is committed.
     fn want(&self, request: &Request, route: &Route) -> Option<Want>;
+
+    /// The path below the repository of the document that lists a package's releases and files, percent-encoded
+    /// and without a leading slash; none when this format has no such document or the name is none.
+    fn index_path(&self, name: &str) -> Option<String> {
+        let _ = name;
+        None
+    }
+
+    /// What a client sends as `Accept` for that document; none when it is served in one form only.
+    fn index_accept(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// The files that such a document lists, oldest version first. The document is one that this site served
+    /// (live from a recording mirror, or rendered): its addresses are ours. Pure. What a client could not
+    /// ask for is left out.
+    ///
+    /// # Errors
+    /// `Invalid` (`index-document`) when it is no such document of this package.
+    fn listed(&self, name: &str, index: &[u8]) -> Result<Vec<ListedFile>> {
+        let _ = index;
+        let text = format!("the format {} has no index that lists the files of {name}", self.name());
+        Err(Error::invalid("index-document", text))
+    }
 
     /// Which committed file a request means whose path does not say so: an address with several kept
     /// answers. Called before [`Format::serve`] and only when nothing was recorded for the request just

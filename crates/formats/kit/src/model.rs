@@ -72,6 +72,23 @@ pub struct PointerView {
     pub version: String,
 }
 
+/// A file that an index document lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListedFile {
+    /// The version, as [`crate::Draft`] would store it.
+    pub version: String,
+    /// Where a client asks for its bytes: below the repository, percent-encoded, without a leading slash.
+    pub path: String,
+    /// Digests that the index gives, as `algorithm:hex`, strongest first.
+    pub digests: Vec<String>,
+    /// Bytes, where the index tells.
+    pub size: Option<u64>,
+    /// A client passes over it unless it is pinned: yanked, or deprecated where that is the word.
+    pub yanked: bool,
+    /// Where it runs, as [`cofferdam_types::platform`] writes it; empty is everywhere.
+    pub platforms: Vec<String>,
+}
+
 /// A rendered document, to be stored at commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {

@@ -24,6 +24,7 @@ mod coords;
 mod error;
 mod index;
 mod inspect;
+mod listed;
 mod publish;
 mod serve;
 
@@ -31,8 +32,8 @@ use std::cmp::Ordering;
 
 use async_trait::async_trait;
 use cofferdam_format_kit::{
-    Accepted, Answer, ClientSetup, Document, Door, Draft, Format, Recorded, Request, Route, Traits, Upload,
-    Upstream, View, Want, path_segments,
+    Accepted, Answer, ClientSetup, Document, Door, Draft, Format, ListedFile, Recorded, Request, Route,
+    Traits, Upload, Upstream, View, Want, path_segments,
 };
 use cofferdam_types::{Error, Result};
 use http::Method;
@@ -98,6 +99,18 @@ impl Format for Npm {
             }
             Route::File { .. } | Route::Api(_) | Route::Publish(_) => None,
         }
+    }
+
+    fn index_path(&self, name: &str) -> Option<String> {
+        Some(coords::check_name(name).ok()?.replace('/', "%2f"))
+    }
+
+    fn index_accept(&self) -> Option<&'static str> {
+        Some(index::ABBREVIATED)
+    }
+
+    fn listed(&self, name: &str, index: &[u8]) -> Result<Vec<ListedFile>> {
+        listed::files(name, index)
     }
 
     async fn record(

@@ -4,7 +4,7 @@ mod support;
 
 use cofferdam_format_kit::{
     Body, Change, Draft, Format as _, Recorded, RepositoryKind, Want,
-    conformance::{MemoryRepository, MemoryUpstream},
+    conformance::{MemoryRepository, MemoryUpstream, digests_of},
 };
 use cofferdam_format_npm::Npm;
 use cofferdam_types::{ErrorKind, Result};
@@ -83,6 +83,39 @@ async fn the_live_index_names_our_tarballs_and_keeps_the_times() {
     assert_eq!(live["dist-tags"], json!({ "latest": "1.1.0", "cjs": "1.0.0", "lts": "1.0.0" }));
     assert_eq!(live["time"]["1.0.0"], "2025-06-07T08:09:10.000Z");
     assert!(!String::from_utf8_lossy(&text).contains("upstream.example"));
+}
+
+#[tokio::test]
+async fn a_live_index_lists_its_tarballs_with_platforms_and_where_to_ask() {
+    let bytes = tarball("@acme/tool", "1.0.0");
+    let mut document = packument(&bytes);
+    let native = &mut document["versions"]["1.1.0"];
+    native["os"] = json!(["darwin", "linux"]);
+    native["cpu"] = json!(["x64"]);
+    native["deprecated"] = json!("use 2");
+    native["dist"]["shasum"] = json!("AB".repeat(20));
+    let (upstream, mirror) = (upstream(&document, &bytes), mirror());
+    let path = format!("/{}", Npm.index_path("@acme/tool").unwrap());
+    assert_eq!(path, "/@acme%2ftool");
+    let request = mirror.request(Method::GET, &path, &[("accept", Npm.index_accept().unwrap())]);
+    let want = Npm.want(&request, &Npm.route(&request).unwrap()).unwrap();
+    let recorded = Npm.record(&want, &mirror, &upstream, &mirror).await.unwrap();
+    let Some(Body::Bytes(text)) = recorded.answer.map(|answer| answer.body) else { panic!("a live answer") };
+
+    let listed = Npm.listed("@acme/tool", &text).unwrap();
+    let shown: Vec<_> = listed.iter().map(|f| (f.version.as_str(), f.path.as_str(), f.yanked)).collect();
+    let expected =
+        [("1.0.0", "@acme/tool/-/tool-1.0.0.tgz", false), ("1.1.0", "@acme/tool/-/tool-1.1.0.tgz", true)];
+    assert_eq!(shown, expected);
+    assert_eq!(listed[0].digests, [format!("sha512:{}", digests_of(&bytes).sha512)]);
+    assert_eq!(listed[1].digests[1], format!("sha1:{}", "ab".repeat(20)));
+    assert_eq!(listed[0].platforms, [""; 0]);
+    assert_eq!(listed[1].platforms, ["linux-x86_64", "macos-x86_64"]);
+    for (name, text) in [("@acme/other", &text[..]), ("@acme/tool", b"[]"), ("@acme/tool", b"")] {
+        assert_eq!(Npm.listed(name, text).unwrap_err().code(), "index-document");
+    }
+    let elsewhere = document.to_string();
+    assert_eq!(Npm.listed("@acme/tool", elsewhere.as_bytes()).unwrap(), [], "only our own addresses count");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@
 //! | `POST /`, `POST /legacy/` | an upload (`:action=file_upload`) | `publish` |
 //!
 //! `coords` knows names and versions, `inspect` looks into files, `collect` asks upstream and
-//! admits transfers, `links` reads old upstreams' HTML, `client` writes the clients' set-up.
+//! admits transfers, `links` reads old upstreams' HTML, `listed` our own pages, `client` writes the clients' set-up.
 //! This crate must never store a byte or open a connection itself.
 
 mod client;
@@ -21,6 +21,7 @@ mod error;
 mod index;
 mod inspect;
 mod links;
+mod listed;
 mod publish;
 mod serve;
 
@@ -28,8 +29,8 @@ use std::cmp::Ordering;
 
 use async_trait::async_trait;
 use cofferdam_format_kit::{
-    Accepted, Answer, ClientSetup, Document, Door, Draft, Format, Recorded, Request, Route, Traits, Upload,
-    Upstream, View, Want,
+    Accepted, Answer, ClientSetup, Document, Door, Draft, Format, ListedFile, Recorded, Request, Route,
+    Traits, Upload, Upstream, View, Want,
 };
 use cofferdam_types::{Error, Result};
 use serde_json::Value;
@@ -66,6 +67,18 @@ impl Format for PyPi {
 
     fn want(&self, request: &Request, route: &Route) -> Option<Want> {
         if collect::is_redirect(request, route) { None } else { collect::want(route) }
+    }
+
+    fn index_path(&self, name: &str) -> Option<String> {
+        Some(format!("simple/{}/", coords::normalise(name).ok()?))
+    }
+
+    fn index_accept(&self) -> Option<&'static str> {
+        Some(index::JSON_V1)
+    }
+
+    fn listed(&self, name: &str, index: &[u8]) -> Result<Vec<ListedFile>> {
+        listed::files(name, index)
     }
 
     async fn record(

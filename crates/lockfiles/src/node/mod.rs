@@ -6,7 +6,7 @@ pub(crate) mod pnpm;
 mod yaml_yarn;
 pub(crate) mod yarn;
 
-use cofferdam_types::platform::{ANY, platform};
+use cofferdam_types::platform::pairs;
 
 use crate::{Ecosystem, Listed, Version, address, list::List, tree::Node};
 
@@ -61,29 +61,9 @@ fn add(list: &mut List, name: &str, version: &str, facts: Facts, line: u32) {
     }
 }
 
-/// Systems or processors of one entry.
-const MAX_WORDS: usize = 12;
-
-/// `os`, `cpu` and `libc` of an entry as platforms; refusals (`!win32`) leave everything else, which is all.
+/// `os`, `cpu` and `libc` of an entry as platforms.
 fn platforms(node: &Node) -> Vec<String> {
-    platforms_of(&node.texts("os"), &node.texts("cpu"), &node.texts("libc"))
-}
-
-fn platforms_of(os: &[&str], cpu: &[&str], libc: &[&str]) -> Vec<String> {
-    let wanted = |words: &[&str]| -> Vec<String> {
-        let words = words.iter().filter(|w| !w.starts_with('!') && !matches!(**w, "any" | "none"));
-        let words: Vec<String> = words.map(|w| (*w).to_owned()).collect();
-        // So many are as good as all; real packages name fewer.
-        if words.is_empty() || words.len() > MAX_WORDS { vec![ANY.to_owned()] } else { words }
-    };
-    let only_musl = libc.contains(&"musl") && !libc.contains(&"glibc");
-    let systems = wanted(os).into_iter();
-    let systems: Vec<String> = systems
-        .map(|s| if only_musl && (s == "linux" || s == ANY) { "linux-musl".into() } else { s })
-        .collect();
-    let processors = wanted(cpu);
-    let both = systems.iter().flat_map(|s| processors.iter().map(move |p| platform(s, p)));
-    both.filter(|p| p != ANY).collect()
+    pairs(&node.texts("os"), &node.texts("cpu"), &node.texts("libc"))
 }
 
 #[cfg(test)]
@@ -100,11 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn platforms_are_every_pair_and_refusals_are_none() {
-        assert_eq!(platforms_of(&["darwin"], &["x64", "arm64"], &[]), ["macos-x86_64", "macos-aarch64"]);
-        assert_eq!(platforms_of(&["linux"], &["x64"], &["musl"]), ["linux-musl-x86_64"]);
-        assert_eq!(platforms_of(&["linux"], &["x64"], &["glibc"]), ["linux-x86_64"]);
-        assert!(platforms_of(&["!win32"], &[], &[]).is_empty());
+    fn an_id_is_split_after_its_scope() {
         assert_eq!(split_id("@a/b@1@2"), Some(("@a/b", "1@2")));
         assert_eq!(split_id("@a/b"), None);
     }

@@ -4,9 +4,9 @@
 
 use std::collections::HashMap;
 
-use cofferdam_types::Result;
+use cofferdam_types::{Result, platform::pairs};
 
-use super::{Facts, add, platforms_of, split_id};
+use super::{Facts, add, split_id};
 use crate::{
     File, address,
     list::List,
@@ -79,7 +79,7 @@ fn conditions(text: &str) -> Vec<String> {
         let words = text.split(|c: char| c.is_whitespace() || matches!(c, '&' | '|' | '(' | ')'));
         words.filter_map(|w| w.strip_prefix(key)?.strip_prefix('=')).take(16).collect()
     };
-    platforms_of(&all("os"), &all("cpu"), &all("libc"))
+    pairs(&all("os"), &all("cpu"), &all("libc"))
 }
 
 /// Percent-decoding of ASCII; anything else stays as written.
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn conditions_and_percent_signs_are_read() {
-        assert_eq!(conditions("os=darwin & (cpu=x64 | cpu=arm64)"), ["macos-x86_64", "macos-aarch64"]);
+        assert_eq!(conditions("os=darwin & (cpu=x64 | cpu=arm64)"), ["macos-aarch64", "macos-x86_64"]);
         assert_eq!(decoded("https%3A%2F%2Fr.example%zz%"), "https://r.example%zz%");
     }
 }

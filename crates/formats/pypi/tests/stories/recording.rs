@@ -76,6 +76,45 @@ async fn an_index_is_live_with_our_addresses_and_commits_nothing() {
 }
 
 #[tokio::test]
+async fn a_live_index_lists_its_files_with_versions_platforms_and_where_to_ask() {
+    let wheel = "foo_bar-2.0+cu1-cp312-cp312-manylinux_2_17_x86_64.manylinux2014_x86_64.whl";
+    let mut yanked = entry("foo-bar-0.9.tar.gz", b"old");
+    yanked["yanked"] = json!("broken");
+    let upstream = upstream_with(&json!([entry(wheel, b"new"), entry(WHEEL, b"pure"), yanked]));
+    let repository = mirror();
+    let path = PyPi.index_path("Foo_Bar").unwrap();
+    let recorded = ask(&repository, &upstream, &format!("/{path}")).await.unwrap();
+    let page = text(recorded.answer);
+    let listed = PyPi.listed("Foo_Bar", &page).unwrap();
+    let shown: Vec<_> = listed
+        .iter()
+        .map(|f| (f.version.as_str(), f.path.as_str(), f.yanked, f.platforms.join(",")))
+        .collect();
+    let escaped = format!("files/foo-bar/{}", wheel.replace('+', "%2B"));
+    assert_eq!(
+        shown,
+        [
+            ("0.9", "files/foo-bar/foo-bar-0.9.tar.gz", true, String::new()),
+            ("1.0", &format!("files/foo-bar/{WHEEL}"), false, String::new()),
+            ("2.0+cu1", &escaped, false, "linux-x86_64".into()),
+        ]
+    );
+    assert_eq!(listed[2].digests, [format!("sha256:{}", Sha256::of(b"new").to_hex())]);
+    assert_eq!(listed[2].size, Some(3));
+    for file in &listed {
+        let request = repository.request(Method::GET, &format!("/{}", file.path), &[]);
+        let want = PyPi.want(&request, &PyPi.route(&request).unwrap());
+        assert!(matches!(want, Some(Want::File { .. })), "{file:?} is what a client asks for");
+    }
+    for (name, page) in [("other", &page[..]), ("foo-bar", b"<html>"), ("foo-bar", b"{}")] {
+        assert_eq!(PyPi.listed(name, page).unwrap_err().code(), "index-document");
+    }
+    let elsewhere =
+        String::from_utf8(page).unwrap().replace("../../files/", "https://files.upstream.example/");
+    assert_eq!(PyPi.listed("foo-bar", elsewhere.as_bytes()).unwrap(), [], "only our own addresses count");
+}
+
+#[tokio::test]
 async fn looking_at_metadata_collects_nothing_and_fetches_no_wheel() {
     let (repository, upstream) = (mirror(), good_upstream());
     let recorded = ask(&repository, &upstream, &format!("/files/foo-bar/{WHEEL}.metadata")).await.unwrap();
