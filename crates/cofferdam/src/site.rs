@@ -11,8 +11,8 @@ use cofferdam_git::{GitBinary, GitService};
 use cofferdam_http::{Site, SiteState};
 use cofferdam_registry::{Registry, RegistryParts};
 use cofferdam_store::Db;
-use cofferdam_trust::SigningKey;
 use cofferdam_store::RepositoryRow;
+use cofferdam_trust::SigningKey;
 use cofferdam_types::{Clock, Error, Result, time::SystemClock};
 use cofferdam_upstream::{HttpUpstream, Options, Override, WebUpstream};
 

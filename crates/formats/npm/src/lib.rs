@@ -145,6 +145,7 @@ impl Format for Npm {
             licences: licence.into_iter().collect(),
             people: people.chain(person(&meta["_npmUser"])).collect(),
             scripts: scripts.map(|name| (*name).to_owned()).chain(native).collect(),
+            ..Traits::default()
         }
     }
 

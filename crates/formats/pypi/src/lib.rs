@@ -120,6 +120,7 @@ impl Format for PyPi {
             licences: licence.into_iter().chain(classified).collect(),
             people: people.collect(),
             scripts: source.then(|| "source build".to_owned()).into_iter().collect(),
+            ..Traits::default()
         }
     }
 
