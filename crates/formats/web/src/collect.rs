@@ -2,12 +2,15 @@
 //!
 //! Within one recording an address has one answer: the second time it is asked for, the first answer is
 //! given again, so that the replay, which knows no order, is the same. Two cases ask again: a query with
-//! a credential (two credentials may open two things) and a redirect to one, whose real target only
-//! upstream knows.
+//! a credential (two credentials may open two things) and an answer that leads to one, whose real target
+//! only upstream knows.
 
-use cofferdam_format_kit::{Answer, Change, Door, DoorExt as _, Draft, FileRef, Recorded, Upstream, View};
-use cofferdam_types::{Error, ErrorKind, Result};
-use http::{HeaderMap, HeaderValue, header};
+use bytes::Bytes;
+use cofferdam_format_kit::{
+    Answer, Change, Door, DoorExt as _, Draft, Fetched, FileRef, Recorded, Upstream, View,
+};
+use cofferdam_types::{Digests, Error, ErrorKind, Result};
+use http::{HeaderMap, header};
 
 use crate::{
     coords::Address,
@@ -17,6 +20,9 @@ use crate::{
 
 /// Bytes of one body at the most: 64 GiB.
 const MAX_BODY: u64 = 64 << 30;
+
+/// Bytes of a redirect's text at the most that are kept.
+const MAX_REDIRECT: usize = 64 << 10;
 
 /// Fetches the answer of one address.
 pub async fn answer(
@@ -28,12 +34,11 @@ pub async fn answer(
 ) -> Result<Recorded> {
     let address = Address::parse(whole)?;
     let kept = serve::kept(&address, headers, view).await?;
-    let given = serve::given(&address, &kept, view).await?;
-    if let Some((file, answer)) = given
-        && address.whole() == address.shown()
+    if address.whole() == address.shown()
+        && let Some((file, answer)) = serve::given(&address, &kept, view).await?
         && !answer.leads_to_a_secret()
     {
-        return Ok(Recorded { file: Some(file.path.clone()), ..Recorded::default() });
+        return Ok(Recorded { changes: Vec::new(), answer: None, file: Some(file.path.clone()) });
     }
     let fetched = upstream.fetch(&address.whole(), headers).await?;
     if !inspect::is_kept(fetched.status) {
@@ -41,14 +46,9 @@ pub async fn answer(
         return Err(Error::new(ErrorKind::Unavailable, "upstream-status", text)
             .hint("nothing of it was kept; run the recording again when upstream is well"));
     }
-    let (status, headers_there) = (fetched.status, fetched.headers);
-    let answer = Kept::of(&address, headers, status, &headers_there);
-    let digests = if answer.leads_to_a_secret() {
-        // The text of a redirect repeats its target, and so the credential in it.
-        door.put_bytes(Vec::new().into()).await?
-    } else {
-        door.put(fetched.body, MAX_BODY).await?
-    };
+    let headers_there = fetched.headers.clone();
+    let answer = Kept::of(&address, headers, fetched.status, &headers_there);
+    let (answer, digests) = store(answer, fetched, door).await?;
     let again = |(f, k): &&(FileRef, Kept)| f.sha256 == digests.sha256 && k.says_the_same(&answer);
     if let Some((file, kept)) = kept.iter().rev().find(again) {
         let live = live(serve::answer(kept, file.sha256, file.size), &headers_there, kept);
@@ -60,10 +60,40 @@ pub async fn answer(
     Ok(Recorded { changes, answer: live, file: Some(path) })
 }
 
+/// Stores the body. A redirect's text repeats its target, and with it a credential: then it has none.
+async fn store(answer: Kept, fetched: Fetched, door: &dyn Door) -> Result<(Kept, Digests)> {
+    if !answer.is_redirect() {
+        return Ok((answer, door.put(fetched.body, MAX_BODY).await?));
+    }
+    let text = match answer.leads_to_a_secret() || fetched.headers.contains_key(header::CONTENT_ENCODING) {
+        true => None,
+        // One that is too long to be looked through is not kept either.
+        false => match fetched.bytes(MAX_REDIRECT).await {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == ErrorKind::TooLarge => None,
+            Err(error) => return Err(error),
+        },
+    };
+    match text.filter(|text| !inspect::names_a_secret(&String::from_utf8_lossy(text))) {
+        Some(text) => Ok((answer, door.put_bytes(text).await?)),
+        None => Ok((answer.without_body(), door.put_bytes(Bytes::new()).await?)),
+    }
+}
+
 /// The client of a recording is led where upstream really leads, with the credential that is not kept.
 fn live(mut answer: Answer, headers: &HeaderMap, kept: &Kept) -> Option<Answer> {
-    let target: HeaderValue = headers.get(header::LOCATION).filter(|_| kept.leads_to_a_secret())?.clone();
-    answer.headers.insert(header::LOCATION, target);
+    if !kept.leads_to_a_secret() {
+        return None;
+    }
+    for name in [header::LOCATION, header::LINK] {
+        let there: Vec<_> = headers.get_all(&name).iter().cloned().collect();
+        if !there.is_empty() {
+            answer.headers.remove(&name);
+            for value in there {
+                answer.headers.append(&name, value);
+            }
+        }
+    }
     Some(answer)
 }
 

@@ -46,6 +46,9 @@ pub async fn given<'a>(
     kept: &'a [(FileRef, Kept)],
     view: &dyn View,
 ) -> Result<Option<&'a (FileRef, Kept)>> {
+    if kept.is_empty() {
+        return Ok(None);
+    }
     let given = view.given(&address.folder()).await?;
     Ok(given.iter().find_map(|path| kept.iter().find(|(file, _)| file.path == *path)))
 }

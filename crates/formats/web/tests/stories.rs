@@ -173,6 +173,48 @@ async fn credentials_are_asked_with_and_never_kept() {
 }
 
 #[tokio::test]
+async fn a_user_and_password_in_a_redirect_or_its_text_are_never_kept() {
+    let location = [("location", "https://me:hunter2@store.example/x"), ("etag", "\"r\"")];
+    let upstream = upstream()
+        .with_answer("https://files.example/a", StatusCode::FOUND, &location, "at me:hunter2@store.example")
+        .with_answer(
+            "https://files.example/b",
+            StatusCode::FOUND,
+            &[("location", "/c")],
+            "<a href=\"https://me:hunter2@store.example/x\">here</a>",
+        );
+    let repository = mirror();
+    let first = record(&repository, &upstream, "/https/files.example/a").await;
+    let live = first.answer.as_ref().expect("the recorded client is led to the real place");
+    assert_eq!(live.headers[header::LOCATION], location[0].1);
+    let second = record(&repository, &upstream, "/https/files.example/b").await;
+    let kept = format!("{:?}{:?}", first.changes, second.changes);
+    assert!(!kept.contains("hunter2"), "{kept}");
+    for path in ["/https/files.example/a", "/https/files.example/b"] {
+        let (status, headers, body) = get(&repository, path).await;
+        assert_eq!((status, body.as_str()), (StatusCode::FOUND, ""));
+        assert!(!headers.contains_key(header::ETAG), "a tag is one of bytes");
+    }
+    assert_eq!(Web.admit(&claim(&first), &repository).await.unwrap(), claim(&first));
+    record(&repository, &upstream, "/https/files.example/a").await;
+    assert_eq!(upstream.asked().len(), 3, "only upstream knows the password: it is asked again");
+}
+
+#[tokio::test]
+async fn a_link_with_a_token_is_followed_by_the_recorded_client_and_kept_without_it() {
+    let link = "<https://files.example/list?page=2&private_token=hunter2>; rel=\"next\"";
+    let upstream =
+        upstream().with_answer("https://files.example/list", StatusCode::OK, &[("link", link)], "[1]");
+    let repository = mirror();
+    let recorded = record(&repository, &upstream, "/https/files.example/list").await;
+    assert_eq!(recorded.answer.as_ref().expect("the real link").headers[header::LINK], link);
+    assert!(!format!("{:?}", recorded.changes).contains("hunter2"));
+    let (_, headers, body) = get(&repository, "/https/files.example/list").await;
+    assert_eq!(body, "[1]", "it is no redirect: its body stays");
+    assert_eq!(headers[header::LINK], "<https://files.example/list?page=2&private_token=***>; rel=\"next\"");
+}
+
+#[tokio::test]
 async fn two_credentials_are_asked_twice_even_in_one_recording() {
     let repository = mirror();
     let upstream = upstream().with("https://files.example/x?key=1", "text/plain", "one").with(
