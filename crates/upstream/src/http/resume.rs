@@ -70,9 +70,10 @@ impl State {
     /// Asks for what is missing; false when nobody gives it.
     async fn go_on(&mut self) -> bool {
         let Some(proof) = self.proof.clone() else { return false };
+        let mut after = None;
         while self.failures + 1 < self.download.retries.attempts {
             self.failures += 1;
-            tokio::time::sleep(self.download.retries.pause(self.failures, None)).await;
+            tokio::time::sleep(self.download.retries.pause(self.failures, after.take())).await;
             let request = self.download.client.get(self.download.url.clone());
             let request = request
                 .headers(self.download.headers.clone())
@@ -80,6 +81,7 @@ impl State {
                 .header(header::IF_RANGE, proof.clone());
             let Ok(answer) = request.send().await else { continue };
             if super::is_transient(answer.status()) {
+                after = super::retry_after(answer.headers());
                 continue;
             }
             if answer.status() != StatusCode::PARTIAL_CONTENT || !is_the_rest(answer.headers(), self.read) {
