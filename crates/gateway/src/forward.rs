@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use cofferdam_types::{Error, Result, Secret};
+use cofferdam_types::{Error, Result, Secret, address::DIGEST_HEADER};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Empty, Full, Limited, combinators::UnsyncBoxBody};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -22,9 +22,6 @@ use crate::{
     report::Asked,
     request::{Refusal, Target, forwarded, withhold},
 };
-
-/// The header that says that the site gives a kept answer.
-const DIGEST: &str = "x-cofferdam-digest";
 
 /// Bytes of the site's explanation that are read.
 const MAX_WORDS: usize = 64 << 10;
@@ -71,7 +68,7 @@ impl Site {
         *request.headers_mut() = forwarded(headers);
         request.headers_mut().insert(header::AUTHORIZATION, self.authorization.expose().clone());
         match self.client.request(request).await {
-            Ok(answer) if answer.headers().contains_key(DIGEST) => kept(answer, asked, done),
+            Ok(answer) if answer.headers().contains_key(DIGEST_HEADER) => kept(answer, asked, done),
             Ok(answer) => in_words(answer, asked, &done).await,
             Err(error) => {
                 tracing::warn!(%error, "the site did not answer its own gateway");
@@ -86,7 +83,7 @@ impl Site {
 fn kept(answer: Response<Incoming>, mut asked: Asked, done: UnboundedSender<Asked>) -> Response<Outgoing> {
     let (mut parts, body) = answer.into_parts();
     asked.status = Some(parts.status.as_u16());
-    asked.digest = parts.headers.get(DIGEST).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    asked.digest = parts.headers.get(DIGEST_HEADER).and_then(|v| v.to_str().ok()).map(str::to_owned);
     withhold(&mut parts.headers);
     parts.extensions.clear();
     parts.version = http::Version::HTTP_11;

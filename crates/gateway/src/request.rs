@@ -3,7 +3,7 @@
 //! Headers that go on are a list: what an answer may depend on, ranges and conditions. So no credential of
 //! the build's leaves its sandbox. Pure: no input or output.
 
-use cofferdam_types::address::address_without_secrets;
+use cofferdam_types::address::{DIGEST_HEADER, address_without_secrets};
 use http::{HeaderMap, HeaderName, Method, StatusCode, header, request::Parts};
 
 /// Headers of requests that go on to the site.
@@ -33,7 +33,7 @@ const WITHHELD: &[&str] = &[
     "trailer",
     "transfer-encoding",
     "upgrade",
-    "x-cofferdam-digest",
+    DIGEST_HEADER,
     "x-content-type-options",
     "x-request-id",
 ];

@@ -24,8 +24,10 @@ pub mod archive;
 pub mod conformance;
 mod door;
 mod draft;
+mod html;
 mod model;
 mod request;
+mod status;
 mod upstream;
 mod view;
 
@@ -36,8 +38,10 @@ use serde_json::Value;
 pub use answer::{Answer, Body, ByteStream};
 pub use door::{Door, DoorExt};
 pub use draft::{Change, Draft, DraftFile};
+pub use html::html_text;
 pub use model::{Document, DocumentRef, FileRef, PackageView, PointerView, ReleaseState, ReleaseView};
 pub use request::{Query, Request, Route, Upload, path_segments};
+pub use status::status_of;
 pub use upstream::{Fetched, Upstream, Want};
 pub use view::{RepositoryKind, RepositoryView, View};
 

@@ -38,7 +38,7 @@ pub async fn answer(
         && let Some((file, answer)) = serve::given(&address, &kept, view).await?
         && !answer.leads_to_a_secret()
     {
-        return Ok(Recorded { changes: Vec::new(), answer: None, file: Some(file.path.clone()) });
+        return Ok(Recorded { file: Some(file.path.clone()), ..Recorded::default() });
     }
     let fetched = upstream.fetch(&address.whole(), headers).await?;
     if !inspect::is_kept(fetched.status) {
@@ -52,7 +52,7 @@ pub async fn answer(
     let again = |(f, k): &&(FileRef, Kept)| f.sha256 == digests.sha256 && k.says_the_same(&answer);
     if let Some((file, kept)) = kept.iter().rev().find(again) {
         let live = live(serve::answer(kept, file.sha256, file.size), &headers_there, kept);
-        return Ok(Recorded { changes: Vec::new(), answer: live, file: Some(file.path.clone()) });
+        return Ok(Recorded { answer: live, file: Some(file.path.clone()), ..Recorded::default() });
     }
     let path = answer.path(&address, &digests.sha256);
     let live = live(serve::answer(&answer, digests.sha256, digests.size), &headers_there, &answer);

@@ -1,7 +1,7 @@
 //! Reads: the route of a request, which kept answer it means, and that answer as it came.
 
 use cofferdam_format_kit::{Answer, Body, FileRef, Request, Route, View, path_segments};
-use cofferdam_types::{Error, ErrorKind, Result, Sha256};
+use cofferdam_types::{Error, ErrorKind, Result, Sha256, address::DIGEST_HEADER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The header that says that an answer is a kept one, with the digest of its body.
-pub const DIGEST: HeaderName = HeaderName::from_static("x-cofferdam-digest");
+pub const DIGEST: HeaderName = HeaderName::from_static(DIGEST_HEADER);
 
 /// See the table in the crate's documentation.
 pub fn route(request: &Request) -> Option<Route> {

@@ -1,7 +1,7 @@
-//! The HTTP library, set up for one registry: trust, proxy, time-outs.
+//! The HTTP library, set up for one registry or for every address: trust, proxy, time-outs.
 //!
-//! Trust is the system's (which honours `SSL_CERT_FILE` and `SSL_CERT_DIR`) plus the bundle that the
-//! person's client was told of. It must never switch certificate checks off.
+//! Trust is the system's (which honours `SSL_CERT_FILE` and `SSL_CERT_DIR`) plus, for a
+//! registry, the bundle that the person's client was told of. It must never switch certificate checks off.
 
 use std::{fs, io::Read as _, path::Path};
 

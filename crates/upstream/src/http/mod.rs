@@ -1,4 +1,13 @@
-//! One registry over HTTP, behind the [`Upstream`] trait.
+//! Upstream over HTTP, behind the [`Upstream`] trait: one registry here, every address in `web`.
+//!
+//! | module | what |
+//! |---|---|
+//! | `client` | the HTTP library, set up |
+//! | `hosts` | turns at one host |
+//! | `body` | a body as a stream, and its failures |
+//! | `web` | [`WebUpstream`]: arbitrary addresses |
+//! | `local` | which of those are this machine itself |
+//! | `resume` | a body that goes on where it broke off |
 //!
 //! What a file's bytes are is decided by its digest, so a file is asked for with
 //! `Accept-Encoding: identity` and never decoded; an index (a request with an `Accept`) may travel
