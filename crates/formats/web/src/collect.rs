@@ -10,7 +10,7 @@ use cofferdam_format_kit::{
     Answer, Change, Door, DoorExt as _, Draft, Fetched, FileRef, Recorded, Upstream, View,
 };
 use cofferdam_types::{Digests, Error, ErrorKind, Result};
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 
 use crate::{
     coords::Address,
@@ -86,12 +86,10 @@ fn live(mut answer: Answer, headers: &HeaderMap, kept: &Kept) -> Option<Answer> 
         return None;
     }
     for name in [header::LOCATION, header::LINK] {
-        let there: Vec<_> = headers.get_all(&name).iter().cloned().collect();
-        if !there.is_empty() {
-            answer.headers.remove(&name);
-            for value in there {
-                answer.headers.append(&name, value);
-            }
+        if let Some(there) = inspect::joined(headers, name.as_str())
+            && let Ok(value) = HeaderValue::from_str(&there)
+        {
+            answer.headers.insert(name, value);
         }
     }
     Some(answer)

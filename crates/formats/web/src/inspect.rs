@@ -218,7 +218,7 @@ pub fn request_headers(asked: &HeaderMap) -> HeaderMap {
 }
 
 /// Every line of a header as one; none where there is no such header.
-fn joined(headers: &HeaderMap, name: &str) -> Option<String> {
+pub fn joined(headers: &HeaderMap, name: &str) -> Option<String> {
     let values: Vec<&str> = headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).collect();
     (!values.is_empty()).then(|| values.join(", "))
 }

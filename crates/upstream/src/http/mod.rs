@@ -8,6 +8,7 @@
 //! | `web` | [`WebUpstream`]: arbitrary addresses |
 //! | `local` | which of those are this machine itself |
 //! | `resume` | a body that goes on where it broke off |
+//! | `partial` | what has arrived of one, kept over a restart |
 //!
 //! What a file's bytes are is decided by its digest, so a file is asked for with
 //! `Accept-Encoding: identity` and never decoded; an index (a request with an `Accept`) may travel
@@ -21,6 +22,7 @@ mod body;
 mod client;
 mod hosts;
 mod local;
+mod partial;
 mod resume;
 mod web;
 
@@ -61,7 +63,7 @@ impl Default for Options {
             connect_timeout: Duration::from_secs(15),
             read_timeout: Duration::from_secs(60),
             retries: Retries::default(),
-            per_host: 8,
+            per_host: 6,
             proxy_from_env: true,
         }
     }

@@ -4,14 +4,16 @@
 //! are the person's own (`HTTPS_PROXY` and its kin, `SSL_CERT_FILE`). It must never add a credential, send
 //! one that stands in an address before the host, or reach this machine itself unless that is allowed.
 
+use std::{path::PathBuf, sync::Arc};
+
 use async_trait::async_trait;
 use cofferdam_format_kit::{Fetched, Upstream};
-use cofferdam_types::{Error, Result};
+use cofferdam_types::{Clock, Error, Result};
 use http::{HeaderMap, HeaderValue, header};
 use url::Url;
 
-use super::{Options, client, hosts, is_transient, local, no_answer, resume, retry_after, shown};
-use crate::{Retries, retry::Attempt};
+use super::{Options, client, hosts, local, partial::Partials, resume, shown};
+use crate::Retries;
 
 /// Every address that http and https lead to.
 pub struct WebUpstream {
@@ -19,6 +21,7 @@ pub struct WebUpstream {
     hosts: hosts::Hosts,
     retries: Retries,
     local: bool,
+    partials: Option<Partials>,
 }
 
 impl WebUpstream {
@@ -32,7 +35,15 @@ impl WebUpstream {
             hosts: hosts::Hosts::new(options.per_host),
             retries: options.retries,
             local,
+            partials: None,
         })
+    }
+
+    /// Keeps what has arrived of large files in `folder`, so that a download goes on after a restart. The
+    /// folder is this upstream's alone; `clock` says what in it is too old.
+    #[must_use]
+    pub fn keeping(self, folder: PathBuf, clock: Arc<dyn Clock>) -> Self {
+        Self { partials: Some(Partials::new(folder, clock)), ..self }
     }
 
     fn check(&self, text: &str) -> Result<Url> {
@@ -53,21 +64,6 @@ impl WebUpstream {
                 .hint("serve it under a name of the network, or set web.local_addresses on this site"));
         }
         Ok(url)
-    }
-
-    async fn attempt(&self, url: &Url, headers: &HeaderMap) -> Attempt<Result<reqwest::Response>> {
-        match self.client.get(url.clone()).headers(headers.clone()).send().await {
-            Ok(answer) if is_transient(answer.status()) => {
-                let after = retry_after(answer.headers());
-                Attempt::Again { last: Ok(answer), after }
-            }
-            Ok(answer) => Attempt::Done(Ok(answer)),
-            Err(error) => {
-                let error = error.without_url();
-                tracing::debug!(url = shown(url), error = %error, "an address did not answer");
-                Attempt::Again { last: Err(no_answer(url, error)), after: None }
-            }
-        }
     }
 }
 
@@ -92,10 +88,8 @@ impl Upstream for WebUpstream {
         let permit = self.hosts.enter(&url).await?;
         let mut headers = headers.clone();
         headers.entry(header::ACCEPT_ENCODING).or_insert(HeaderValue::from_static("identity"));
-        let answer = self.retries.run(|| self.attempt(&url, &headers)).await?;
-        let (status, there, at) = (answer.status(), answer.headers().clone(), url.to_string());
-        let client = self.client.clone();
-        let download = resume::Download { client, url, headers, retries: self.retries, _permit: permit };
-        Ok(Fetched { status, headers: there, url: at, body: resume::stream(download, answer) })
+        let (client, retries) = (self.client.clone(), self.retries);
+        let download = resume::Download { client, url, headers, retries, _permit: permit };
+        download.run(self.partials.as_ref()).await
     }
 }
