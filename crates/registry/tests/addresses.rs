@@ -102,6 +102,7 @@ impl World {
             raw_query: query.into(),
             headers: HeaderMap::new(),
             base: String::new(),
+            body: bytes::Bytes::new(),
         };
         let route = self.registry.format("web").unwrap().route(&request).unwrap();
         let answer = self.registry.answer(&self.mirror, &request, &route, session).await;

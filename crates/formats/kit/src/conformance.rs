@@ -249,6 +249,7 @@ impl MemoryRepository {
             raw_query: query.into(),
             headers,
             base: self.info.base.clone(),
+            body: Bytes::new(),
         }
     }
 

@@ -42,7 +42,7 @@ pub use html::html_text;
 pub use model::{Document, DocumentRef, FileRef, PackageView, PointerView, ReleaseState, ReleaseView};
 pub use request::{Query, Request, Route, Upload, path_segments};
 pub use status::status_of;
-pub use upstream::{Fetched, Upstream, Want};
+pub use upstream::{Fetched, Question, Upstream, Want};
 pub use view::{RepositoryKind, RepositoryView, View};
 
 /// One package format. All methods are called with paths *below* the repository's own address
@@ -88,6 +88,14 @@ pub trait Format: Send + Sync + 'static {
     /// Says what upstream is to be asked for so that this request can be answered on a recording
     /// mirror; `None` when the request can be answered from what is committed.
     fn want(&self, request: &Request, route: &Route) -> Option<Want>;
+
+    /// How many bytes of a body a request may have that only reads: a question that does not fit into an
+    /// address. It is read whole into [`Request::body`], before [`Format::route`] is asked. `None`, which most
+    /// formats say, is no such body.
+    fn takes_question(&self, request: &Request) -> Option<u64> {
+        let _ = request;
+        None
+    }
 
     /// Which committed file a request means whose path does not say so: an address with several kept
     /// answers. Called before [`Format::serve`] and only when nothing was recorded for the request just

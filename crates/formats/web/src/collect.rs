@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 use cofferdam_format_kit::{
-    Answer, Change, Door, DoorExt as _, Draft, Fetched, FileRef, Recorded, Upstream, View,
+    Answer, Change, Door, DoorExt as _, Draft, Fetched, FileRef, Question, Recorded, Upstream, View,
 };
 use cofferdam_types::{Digests, Error, ErrorKind, Result};
 use http::{HeaderMap, HeaderValue, header};
@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderValue, header};
 use crate::{
     coords::Address,
     inspect::{self, Kept},
-    serve,
+    question, serve,
 };
 
 /// Bytes of one body at the most: 64 GiB.
@@ -24,15 +24,16 @@ const MAX_BODY: u64 = 64 << 30;
 /// Bytes of a redirect's text at the most that are kept.
 const MAX_REDIRECT: usize = 64 << 10;
 
-/// Fetches the answer of one address.
+/// Fetches the answer of one address, or of a question there.
 pub async fn answer(
-    whole: &str,
+    (whole, question): (&str, Option<&Question>),
     headers: &HeaderMap,
     view: &dyn View,
     upstream: &dyn Upstream,
     door: &dyn Door,
 ) -> Result<Recorded> {
-    let address = Address::parse(whole)?;
+    let number = question.map(|q| question::number(&q.body)).transpose()?;
+    let address = Address::parse(whole)?.asking(number);
     let kept = serve::kept(&address, headers, view).await?;
     if address.whole() == address.shown()
         && let Some((file, answer)) = serve::given(&address, &kept, view).await?
@@ -40,7 +41,10 @@ pub async fn answer(
     {
         return Ok(Recorded { file: Some(file.path.clone()), ..Recorded::default() });
     }
-    let fetched = upstream.fetch(&address.whole(), headers).await?;
+    let fetched = match question {
+        None => upstream.fetch(&address.whole(), headers).await?,
+        Some(question) => upstream.ask(&address.whole(), headers, question).await?,
+    };
     if !inspect::is_kept(fetched.status) {
         let text = format!("upstream answered {} for {}", fetched.status.as_u16(), address.shown());
         return Err(Error::new(ErrorKind::Unavailable, "upstream-status", text)
@@ -107,7 +111,9 @@ pub async fn admit(claim: &Draft, door: &dyn Door) -> Result<Draft> {
         return refuse("has metadata that is none of an answer");
     };
     let Ok(address) = Address::parse(&kept.url) else { return refuse("names an unusable address") };
-    if address.shown() != kept.url || !kept.is_sound() {
+    let address = address.asking(kept.question);
+    let asked = kept.question.is_none() || kept.url.ends_with(question::SERVICE);
+    if address.shown() != kept.url || !asked || !kept.is_sound() {
         return refuse("has an address, status or header that no recorder keeps");
     }
     let digests = door.digests(&file.digests.sha256).await?;

@@ -80,7 +80,7 @@ async fn one(key: &str, request: &Request, view: &dyn View) -> Result<Answer> {
 
 fn entry(kept: &Kept, recorded: &Value, file: &FileRef) -> Value {
     json!({
-        "url": kept.url, "status": kept.status, "size": file.size, "sha256": file.sha256,
+        "url": kept.url, "question": kept.question, "status": kept.status, "size": file.size, "sha256": file.sha256,
         "path": file.path, "recorded": recorded,
     })
 }

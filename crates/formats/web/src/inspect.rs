@@ -42,10 +42,13 @@ const ANSWER: &[&str] = &[
 ];
 
 /// Headers of requests that upstream is asked with. Nothing else goes out, so no credential does.
-const REQUEST: &[&str] = &["accept", "accept-encoding", "accept-language", "user-agent"];
+const REQUEST: &[&str] = &["accept", "accept-encoding", "accept-language", "git-protocol", "user-agent"];
 
 /// Headers of requests on which an answer may depend, if it says so in `Vary`.
-const VARY: &[&str] = &["accept", "accept-language"];
+const VARY: &[&str] = &["accept", "accept-language", GIT_PROTOCOL];
+
+/// The version of git's protocol that a client wants (gitprotocol-http(5)). Servers say nothing of it in `Vary`.
+const GIT_PROTOCOL: &str = "git-protocol";
 
 /// Headers that say something of the body's bytes.
 const OF_THE_BODY: &[&str] =
@@ -63,6 +66,9 @@ const MAX_HEADER: usize = 4096;
 pub struct Kept {
     /// The address, without credentials.
     pub url: String,
+    /// The number of what was asked there by `POST`, if anything was: see [`crate::question`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<Sha256>,
     /// The status.
     pub status: u16,
     /// The headers, by name in lower case.
@@ -91,10 +97,17 @@ impl Kept {
         }
         let depends = joined(headers, "vary").unwrap_or_default().to_lowercase();
         let depends: Vec<&str> = depends.split(',').map(str::trim).collect();
-        let vary = VARY.iter().filter(|n| depends.iter().any(|d| d == *n || *d == "*"));
+        let git = |name: &str| name == GIT_PROTOCOL && address.is_git();
+        let vary = VARY.iter().filter(|n| git(n) || depends.iter().any(|d| d == *n || *d == "*"));
         let vary = vary.map(|n| ((*n).to_owned(), joined(asked, n))).collect();
-        let mut kept =
-            Self { url: address.shown(), status: status.as_u16(), headers: kept, vary, hidden: false };
+        let mut kept = Self {
+            url: address.shown(),
+            question: address.question(),
+            status: status.as_u16(),
+            headers: kept,
+            vary,
+            hidden: false,
+        };
         kept.hidden = changed && !kept.shows_a_secret();
         kept
     }
@@ -102,7 +115,7 @@ impl Kept {
     /// Reads a file's metadata; `None` for another address's.
     pub fn from_file(file: &FileRef, address: &Address) -> Option<Self> {
         let kept: Self = serde_json::from_value(file.meta.clone()).ok()?;
-        (kept.url == address.shown()).then_some(kept)
+        (kept.url == address.shown() && kept.question == address.question()).then_some(kept)
     }
 
     /// Whether a request with these headers may be answered with it.

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use cofferdam_format_kit::{ByteStream, Fetched};
+use cofferdam_format_kit::{ByteStream, Fetched, Question};
 use cofferdam_types::{Error, Result};
 use futures::StreamExt as _;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -28,6 +28,8 @@ pub struct Download {
     pub client: reqwest::Client,
     pub url: Url,
     pub headers: HeaderMap,
+    /// What is asked there beyond the address, by `POST`; nothing changes by it.
+    pub question: Option<Question>,
     pub retries: Retries,
     /// The turn at the host lasts as long as its body is being read.
     pub _permit: Permit,
@@ -50,7 +52,7 @@ impl Download {
     /// `Unavailable` when there is no answer.
     pub async fn run(self, partials: Option<&Partials>) -> Result<Fetched> {
         let mut answer = self.whole().await?;
-        let proof = proof(&answer);
+        let proof = self.proof(&answer);
         let mut partial = match (partials, &proof, answer.content_length()) {
             (Some(partials), Some(_), Some(len)) => partials.of(&self.url, answer.headers(), len).await,
             _ => None,
@@ -73,7 +75,7 @@ impl Download {
             }
             answer = self.whole().await?;
         }
-        let (status, headers, proof) = (answer.status(), answer.headers().clone(), self::proof(&answer));
+        let (status, headers, proof) = (answer.status(), answer.headers().clone(), self.proof(&answer));
         let state = State::new(answer.bytes_stream().boxed(), proof.as_ref(), partial, 0);
         Ok(self.fetched(status, headers, state))
     }
@@ -83,7 +85,20 @@ impl Download {
     }
 
     fn request(&self) -> RequestBuilder {
-        self.client.get(self.url.clone()).headers(self.headers.clone())
+        let request = match &self.question {
+            None => self.client.get(self.url.clone()),
+            Some(Question { media_type, body }) => {
+                let request = self.client.post(self.url.clone()).body(body.clone());
+                request.header(header::CONTENT_TYPE, *media_type)
+            }
+        };
+        request.headers(self.headers.clone())
+    }
+
+    /// What proves that a later part belongs to the same answer. The answer of a question has none: a tag is
+    /// one of what is behind the address.
+    fn proof(&self, answer: &Response) -> Option<HeaderValue> {
+        if self.question.is_some() { None } else { proof(answer) }
     }
 
     /// The answer from its beginning, with retries.

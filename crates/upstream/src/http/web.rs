@@ -7,7 +7,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
-use cofferdam_format_kit::{Fetched, Upstream};
+use cofferdam_format_kit::{Fetched, Question, Upstream};
 use cofferdam_types::{Clock, Error, Result};
 use http::{HeaderMap, HeaderValue, header};
 use url::Url;
@@ -67,6 +67,18 @@ impl WebUpstream {
     }
 }
 
+impl WebUpstream {
+    async fn download(&self, url: &str, headers: &HeaderMap, question: Option<Question>) -> Result<Fetched> {
+        let url = self.check(url)?;
+        let permit = self.hosts.enter(&url).await?;
+        let mut headers = headers.clone();
+        headers.entry(header::ACCEPT_ENCODING).or_insert(HeaderValue::from_static("identity"));
+        let (client, retries) = (self.client.clone(), self.retries);
+        let download = resume::Download { client, url, headers, question, retries, _permit: permit };
+        download.run(self.partials.as_ref()).await
+    }
+}
+
 #[async_trait]
 impl Upstream for WebUpstream {
     /// Empty: no address is relative to it.
@@ -84,12 +96,10 @@ impl Upstream for WebUpstream {
     }
 
     async fn fetch(&self, url: &str, headers: &HeaderMap) -> Result<Fetched> {
-        let url = self.check(url)?;
-        let permit = self.hosts.enter(&url).await?;
-        let mut headers = headers.clone();
-        headers.entry(header::ACCEPT_ENCODING).or_insert(HeaderValue::from_static("identity"));
-        let (client, retries) = (self.client.clone(), self.retries);
-        let download = resume::Download { client, url, headers, retries, _permit: permit };
-        download.run(self.partials.as_ref()).await
+        self.download(url, headers, None).await
+    }
+
+    async fn ask(&self, url: &str, headers: &HeaderMap, question: &Question) -> Result<Fetched> {
+        self.download(url, headers, Some(question.clone())).await
     }
 }
