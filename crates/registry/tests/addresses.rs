@@ -51,7 +51,13 @@ impl Upstream for Server {
         headers.extend(target.map(|t| (header::LOCATION, HeaderValue::from_static(t))));
         let body =
             futures::stream::once(async move { Ok(bytes::Bytes::from_static(text.as_bytes())) }).boxed();
-        Ok(Fetched { status: StatusCode::from_u16(status).unwrap(), headers, url: url.to_owned(), body })
+        Ok(Fetched {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers,
+            url: url.to_owned(),
+            body,
+            connection: None,
+        })
     }
 }
 

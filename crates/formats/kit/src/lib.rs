@@ -22,6 +22,7 @@
 mod answer;
 pub mod archive;
 pub mod conformance;
+mod connection;
 mod door;
 mod draft;
 mod html;
@@ -36,6 +37,7 @@ use cofferdam_types::{Error, Result};
 use serde_json::Value;
 
 pub use answer::{Answer, Body, ByteStream};
+pub use connection::{Connection, MAX_NAME, Tls};
 pub use door::{Door, DoorExt};
 pub use draft::{Change, Draft, DraftFile};
 pub use html::html_text;

@@ -97,6 +97,8 @@ pub struct Fetched {
     pub url: String,
     /// The body.
     pub body: ByteStream,
+    /// What the connection said, where that is told.
+    pub connection: Option<crate::Connection>,
 }
 
 impl Fetched {

@@ -7,10 +7,12 @@
 
 use bytes::Bytes;
 use cofferdam_format_kit::{
-    Answer, Change, Door, DoorExt as _, Draft, Fetched, FileRef, Question, Recorded, Upstream, View,
+    Answer, Change, Connection, Door, DoorExt as _, Draft, Fetched, FileRef, Question, Recorded, Upstream,
+    View,
 };
 use cofferdam_types::{Digests, Error, ErrorKind, Result};
 use http::{HeaderMap, HeaderValue, header};
+use serde::Deserialize as _;
 
 use crate::{
     coords::Address,
@@ -50,7 +52,7 @@ pub async fn answer(
         return Err(Error::new(ErrorKind::Unavailable, "upstream-status", text)
             .hint("nothing of it was kept; run the recording again when upstream is well"));
     }
-    let headers_there = fetched.headers.clone();
+    let (headers_there, connection) = (fetched.headers.clone(), fetched.connection.clone());
     let answer = Kept::of(&address, headers, fetched.status, &headers_there);
     let (answer, digests) = store(answer, fetched, door).await?;
     let again = |(f, k): &&(FileRef, Kept)| f.sha256 == digests.sha256 && k.says_the_same(&answer);
@@ -60,7 +62,7 @@ pub async fn answer(
     }
     let path = answer.path(&address, &digests.sha256);
     let live = live(serve::answer(&answer, digests.sha256, digests.size), &headers_there, &answer);
-    let changes = vec![Change::Release(answer.draft(&address, digests))];
+    let changes = vec![Change::Release(answer.draft(&address, digests, connection.as_ref()))];
     Ok(Recorded { changes, answer: live, file: Some(path) })
 }
 
@@ -120,7 +122,13 @@ pub async fn admit(claim: &Draft, door: &dyn Door) -> Result<Draft> {
     if digests != file.digests {
         return refuse("has other digests than its bytes");
     }
-    let draft = Draft { published: claim.published, ..kept.draft(&address, digests) };
+    let connection = claim.meta.get(inspect::CONNECTION).map(|said| Connection::deserialize(said));
+    let connection = connection.transpose().ok().filter(|c| c.as_ref().is_none_or(Connection::is_sound));
+    let Some(connection) = connection else {
+        return refuse("says of its connection what no recorder says");
+    };
+    let draft = kept.draft(&address, digests, connection.as_ref());
+    let draft = Draft { published: claim.published, ..draft };
     if draft != *claim {
         return refuse("does not follow from its address and its bytes");
     }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use cofferdam_format_kit::{Draft, DraftFile, FileRef};
+use cofferdam_format_kit::{Connection, Draft, DraftFile, FileRef};
 use cofferdam_types::{
     Digests, Sha256,
     address::{HIDDEN, address_without_secrets},
@@ -56,6 +56,9 @@ const OF_THE_BODY: &[&str] =
 
 /// Headers that lead somewhere, with addresses in them.
 const LEADING: &[&str] = &["location", "link"];
+
+/// The field of a release's metadata with what the connection said.
+pub const CONNECTION: &str = "connection";
 
 /// Bytes of one kept header at the most.
 const MAX_HEADER: usize = 4096;
@@ -189,17 +192,22 @@ impl Kept {
         format!("{}{}", address.folder(), number.get(..32).unwrap_or_default())
     }
 
-    /// The release that it is: one file.
-    pub fn draft(&self, address: &Address, digests: Digests) -> Draft {
+    /// The release that it is: one file. What the connection said belongs to the release and not to the answer:
+    /// the same answer over another connection is the same answer.
+    pub fn draft(&self, address: &Address, digests: Digests, connection: Option<&Connection>) -> Draft {
         let number = self.number(&digests.sha256);
         let version = format!("{}~{}", address.name(), number.get(..12).unwrap_or_default());
         let path = self.path(address, &digests.sha256);
+        let mut meta = json!({ "url": self.url, "status": self.status });
+        if let Some(connection) = connection {
+            meta[CONNECTION] = json!(connection);
+        }
         let file = DraftFile { path, role: "answer".into(), digests, meta: json!(self) };
         Draft {
             package: address.package(),
             display: address.package(),
             version,
-            meta: json!({ "url": self.url, "status": self.status }),
+            meta,
             files: vec![file],
             pointers: Vec::new(),
             published: None,

@@ -48,6 +48,7 @@ impl Outside {
             headers: headers.collect(),
             url: url.to_owned(),
             body: futures::stream::once(async move { Ok(body.into()) }).boxed(),
+            connection: None,
         })
     }
 }

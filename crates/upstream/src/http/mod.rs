@@ -3,6 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | `client` | the HTTP library, set up |
+//! | `evidence` | what TLS said, for people |
 //! | `hosts` | turns at one host |
 //! | `body` | a body as a stream, and its failures |
 //! | `web` | [`WebUpstream`]: arbitrary addresses |
@@ -20,6 +21,7 @@
 
 mod body;
 mod client;
+mod evidence;
 mod hosts;
 mod local;
 mod partial;
@@ -193,7 +195,7 @@ fn fetched(at: Url, answer: reqwest::Response, permit: hosts::Permit) -> Fetched
     let status = answer.status();
     let headers = answer.headers().clone();
     let url = at.to_string();
-    Fetched { status, headers, body: body::stream(shown(&at), answer, permit), url }
+    Fetched { status, headers, body: body::stream(shown(&at), answer, permit), url, connection: None }
 }
 
 /// The target of a redirect, if this is one that a GET follows.

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use cofferdam_format_kit::{ByteStream, Fetched, Question};
+use cofferdam_format_kit::{ByteStream, Connection, Fetched, Question};
 use cofferdam_types::{Error, Result};
 use futures::StreamExt as _;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -16,6 +16,7 @@ use url::Url;
 
 use super::{
     body,
+    evidence::Evidence,
     hosts::Permit,
     is_transient, no_answer,
     partial::{Partial, Partials},
@@ -26,6 +27,7 @@ use crate::{Retries, retry::Attempt};
 /// One address that is fetched.
 pub struct Download {
     pub client: reqwest::Client,
+    pub evidence: Evidence,
     pub url: Url,
     pub headers: HeaderMap,
     /// What is asked there beyond the address, by `POST`; nothing changes by it.
@@ -33,6 +35,20 @@ pub struct Download {
     pub retries: Retries,
     /// The turn at the host lasts as long as its body is being read.
     pub _permit: Permit,
+}
+
+/// What is known of an answer before its body.
+struct Head {
+    status: StatusCode,
+    headers: HeaderMap,
+    connection: Connection,
+}
+
+impl Head {
+    fn of(answer: &Response, evidence: &Evidence) -> Self {
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        Self { status, headers, connection: evidence.of(answer) }
+    }
 }
 
 /// What a server says to the question for the rest.
@@ -57,7 +73,7 @@ impl Download {
             (Some(partials), Some(_), Some(len)) => partials.of(&self.url, answer.headers(), len).await,
             _ => None,
         };
-        let (status, headers) = (answer.status(), answer.headers().clone());
+        let head = Head::of(&answer, &self.evidence);
         let held = partial.as_ref().map_or(0, Partial::held);
         let len = answer.content_length();
         if let Some(proof) = proof.as_ref().filter(|_| held > 0) {
@@ -68,20 +84,22 @@ impl Download {
                 tracing::info!(url = shown(&self.url), held, "a download goes on with what was kept");
                 let body =
                     body.map_or_else(|| futures::stream::empty().boxed(), |b| b.bytes_stream().boxed());
-                return Ok(self.fetched(status, headers, State::new(body, Some(proof), partial, held)));
+                return Ok(self.fetched(head, State::new(body, Some(proof), partial, held)));
             }
             if let Some(partial) = partial.take() {
                 partial.remove().await;
             }
             answer = self.whole().await?;
         }
-        let (status, headers, proof) = (answer.status(), answer.headers().clone(), self.proof(&answer));
+        let (head, proof) = (Head::of(&answer, &self.evidence), self.proof(&answer));
         let state = State::new(answer.bytes_stream().boxed(), proof.as_ref(), partial, 0);
-        Ok(self.fetched(status, headers, state))
+        Ok(self.fetched(head, state))
     }
 
-    fn fetched(self, status: StatusCode, headers: HeaderMap, state: State) -> Fetched {
-        Fetched { status, headers, url: self.url.to_string(), body: stream(self, state) }
+    fn fetched(self, head: Head, state: State) -> Fetched {
+        let Head { status, headers, connection } = head;
+        let url = self.url.to_string();
+        Fetched { status, headers, url, body: stream(self, state), connection: Some(connection) }
     }
 
     fn request(&self) -> RequestBuilder {

@@ -12,12 +12,13 @@ use cofferdam_types::{Clock, Error, Result};
 use http::{HeaderMap, HeaderValue, header};
 use url::Url;
 
-use super::{Options, client, hosts, local, partial::Partials, resume, shown};
+use super::{Options, client, evidence::Evidence, hosts, local, partial::Partials, resume, shown};
 use crate::Retries;
 
 /// Every address that http and https lead to.
 pub struct WebUpstream {
     client: reqwest::Client,
+    evidence: Evidence,
     hosts: hosts::Hosts,
     retries: Retries,
     local: bool,
@@ -30,8 +31,10 @@ impl WebUpstream {
     /// # Errors
     /// `Invalid` when this machine's roots or the proxy of the environment cannot be used.
     pub fn new(options: &Options, local: bool) -> Result<Self> {
+        let (client, evidence) = client::build_open(options, local::Resolver { local })?;
         Ok(Self {
-            client: client::build_open(options, local::Resolver { local })?,
+            client,
+            evidence,
             hosts: hosts::Hosts::new(options.per_host),
             retries: options.retries,
             local,
@@ -73,8 +76,9 @@ impl WebUpstream {
         let permit = self.hosts.enter(&url).await?;
         let mut headers = headers.clone();
         headers.entry(header::ACCEPT_ENCODING).or_insert(HeaderValue::from_static("identity"));
-        let (client, retries) = (self.client.clone(), self.retries);
-        let download = resume::Download { client, url, headers, question, retries, _permit: permit };
+        let (client, evidence, retries) = (self.client.clone(), self.evidence.clone(), self.retries);
+        let download =
+            resume::Download { client, evidence, url, headers, question, retries, _permit: permit };
         download.run(self.partials.as_ref()).await
     }
 }
