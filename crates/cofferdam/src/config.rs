@@ -105,11 +105,19 @@ impl Default for ReceiptsConfig {
 }
 
 /// What builds fetch beside their package clients.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WebConfig {
     /// Whether a recorded build may reach this machine's own addresses through the site.
     pub local_addresses: bool,
+    /// Requests that are open to one host at a time; more wait in their order. 0 counts as 1.
+    pub connections_per_host: usize,
+}
+
+impl Default for WebConfig {
+    fn default() -> Self {
+        Self { local_addresses: false, connections_per_host: 6 }
+    }
 }
 
 /// An upstream given by hand.
@@ -132,6 +140,7 @@ pub const OVERRIDES: &[(&str, &str)] = &[
     ("COFFERDAM_RUNNER_CONCURRENCY", "runner.concurrency"),
     ("COFFERDAM_RECEIPTS_LEVEL", "receipts.level"),
     ("COFFERDAM_WEB_LOCAL_ADDRESSES", "web.local_addresses"),
+    ("COFFERDAM_WEB_CONNECTIONS_PER_HOST", "web.connections_per_host"),
 ];
 
 impl Config {

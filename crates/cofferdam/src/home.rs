@@ -5,6 +5,7 @@
 //! keys/site.key    the site's signing key (0600; never leaves)
 //! keys/site.age    the site's key for what is sealed to it (0600; never leaves; `age -i` reads it)
 //! ledger           every transfer that was taken in, one a line
+//! partial/         what has arrived of large downloads; removed when they are whole, or after 7 days
 //! staging/         transfers that are being received; empty when nothing is
 //! site.db          the database, when it is SQLite
 //! blobs/           bytes by digest
@@ -97,6 +98,11 @@ impl Home {
     /// The folder of receptions in progress.
     pub fn staging(&self) -> PathBuf {
         self.0.join("staging")
+    }
+
+    /// The folder of downloads that are not whole yet.
+    pub fn partial(&self) -> PathBuf {
+        self.0.join("partial")
     }
 
     /// The SQLite file.

@@ -69,7 +69,7 @@ pub async fn open(home: &Home, config: &Config) -> Result<Opened> {
     let blobs: Arc<dyn Blobs> = Arc::new(LocalBlobs::open(&home.blobs())?);
     let key = Arc::new(home.key()?);
     let upstreams = match config.role {
-        Role::Connected => upstreams(config).await?,
+        Role::Connected => upstreams(home, config, &clock).await?,
         Role::Isolated => BTreeMap::new(),
     };
     let registry = Registry::new(RegistryParts {
@@ -161,7 +161,11 @@ pub async fn create_repositories(registry: &Registry) -> Result<()> {
 }
 
 /// The upstreams of a connected site: from the configuration, else from the person's own clients.
-async fn upstreams(config: &Config) -> Result<BTreeMap<&'static str, Arc<dyn Upstream>>> {
+async fn upstreams(
+    home: &Home,
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+) -> Result<BTreeMap<&'static str, Arc<dyn Upstream>>> {
     let overrides: Vec<Override> = config
         .upstream
         .iter()
@@ -191,7 +195,9 @@ async fn upstreams(config: &Config) -> Result<BTreeMap<&'static str, Arc<dyn Ups
         out.insert(format, Arc::new(HttpUpstream::new(one, &Options::default())?));
     }
     // Beside the registries, every address there is; only what a recording asks for is ever fetched.
-    let web = WebUpstream::new(&Options::default(), config.web.local_addresses)?;
+    let options = Options { per_host: config.web.connections_per_host, ..Options::default() };
+    let web = WebUpstream::new(&options, config.web.local_addresses)?;
+    let web = web.keeping(home.partial(), Arc::clone(clock));
     out.insert(cofferdam_format_web::Web.name(), Arc::new(web));
     Ok(out)
 }

@@ -223,7 +223,7 @@ fn cut(pieces: &[Piece], len: usize, raw: usize, plain: usize) -> Vec<Part<'_>> 
             (start, first, size) = (held, index + 1, 0);
         }
     }
-    while len - start > raw && held.max(start + raw) < len {
+    while held.max(start + raw) < len {
         let end = held.max(start + raw);
         close(start..end, first..pieces.len(), false);
         (start, first) = (end, pieces.len());

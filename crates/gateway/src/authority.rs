@@ -1,7 +1,7 @@
 //! The certificate authority of one recording: made fresh, valid for days, its key in this process only.
 //!
 //! All leaves share one key, so that a new name costs one signature. Certificates are made to please strict
-//! clients: key identifiers, key usages, a serial number per name, names and addresses as alternative names.
+//! clients: key identifiers, key usages, a serial number per run and name, names and addresses as alternative names.
 
 use std::{
     collections::HashMap,
@@ -110,7 +110,8 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.serial_number = Some(serial(host.as_bytes()));
+        // Clients that remember by issuer and number refuse one number for two keys: another run has others.
+        params.serial_number = Some(self.leaf_serial(host));
         let leaf = params.signed_by(&self.leaf_key, &self.issuer).map_err(failed)?;
         let chain = vec![leaf.der().clone(), self.certificate.clone()];
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.leaf_key.serialize_der()));
@@ -123,6 +124,10 @@ impl Authority {
             .map_err(tls)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(config)
+    }
+
+    fn leaf_serial(&self, host: &str) -> SerialNumber {
+        serial(&[self.leaf_key.public_key_raw(), host.as_bytes()].concat())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<ServerConfig>>> {
@@ -201,6 +206,10 @@ mod tests {
         let now = Timestamp::from_seconds(1_800_000_000);
         let (one, two) = (Authority::generate(now).unwrap(), Authority::generate(now).unwrap());
         assert_ne!(one.pem(), two.pem());
+        let number = |of: &Authority, host| of.leaf_serial(host).to_bytes();
+        assert_ne!(number(&one, "h.example"), number(&two, "h.example"), "two runs have two numbers");
+        assert_ne!(number(&one, "h.example"), number(&one, "g.example"));
+        assert_eq!(number(&one, "h.example"), number(&one, "h.example"));
         for n in 0..REMEMBERED + 10 {
             one.server_config(&format!("h{n}.example")).unwrap();
         }

@@ -7,7 +7,7 @@
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use cofferdam_types::{Result, Secret};
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use rustls::server::Acceptor;
@@ -21,6 +21,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use crate::{
     authority::Authority,
     forward::{Outgoing, Site, refused},
+    question,
     report::{Asked, Report},
     request::{Peer, target},
 };
@@ -163,9 +164,19 @@ impl Gateway {
         request: Request<Incoming>,
         done: UnboundedSender<Asked>,
     ) -> std::result::Result<Response<Outgoing>, Infallible> {
-        let (parts, _) = request.into_parts();
-        Ok(match target(peer, &parts) {
-            Ok(target) => self.0.site.ask(parts.method, target, &parts.headers, done).await,
+        let (parts, body) = request.into_parts();
+        let question = async |target| match parts.method {
+            Method::POST => Ok((target, Some(question::read(&parts.headers, body).await?))),
+            _ => Ok((target, None)),
+        };
+        let asked = match target(peer, &parts) {
+            Ok(target) => question(target).await,
+            Err(refusal) => Err(refusal),
+        };
+        Ok(match asked {
+            Ok((target, question)) => {
+                self.0.site.ask(parts.method.clone(), target, question, &parts.headers, done).await
+            }
             Err(refusal) => {
                 let method = parts.method.to_string();
                 let path = parts.uri.path_and_query().map_or("", |p| p.as_str());

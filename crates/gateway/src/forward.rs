@@ -8,9 +8,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use cofferdam_types::{Error, Result, Secret};
+use cofferdam_types::{Error, Result, Secret, address::DIGEST_HEADER};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::{BodyExt as _, Empty, Full, Limited, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt as _, Full, Limited, combinators::UnsyncBoxBody};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -19,12 +19,10 @@ use hyper_util::{
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
+    question,
     report::Asked,
     request::{Refusal, Target, forwarded, withhold},
 };
-
-/// The header that says that the site gives a kept answer.
-const DIGEST: &str = "x-cofferdam-digest";
 
 /// Bytes of the site's explanation that are read.
 const MAX_WORDS: usize = 64 << 10;
@@ -34,7 +32,7 @@ pub type Outgoing = UnsyncBoxBody<Bytes, hyper::Error>;
 
 /// The site's repository of recorded addresses.
 pub struct Site {
-    client: Client<HttpConnector, Empty<Bytes>>,
+    client: Client<HttpConnector, Full<Bytes>>,
     base: String,
     authorization: Secret<HeaderValue>,
 }
@@ -53,11 +51,12 @@ impl Site {
         Ok(Self { client, base, authorization: Secret::new(authorization) })
     }
 
-    /// Forwards a request; `done` is told when its answer has gone out.
+    /// Forwards a request, with its question where it has one; `done` is told when its answer has gone out.
     pub async fn ask(
         &self,
         method: Method,
         target: Target,
+        question: Option<Bytes>,
         headers: &HeaderMap,
         done: UnboundedSender<Asked>,
     ) -> Response<Outgoing> {
@@ -66,12 +65,17 @@ impl Site {
             let why = format!("{} is no address that can be asked for", target.shown);
             return refused(Refusal { status: StatusCode::BAD_REQUEST, why }, asked, &done);
         };
-        let mut request = Request::new(Empty::new());
+        let asks = question.is_some();
+        let mut request = Request::new(Full::new(question.unwrap_or_default()));
         (*request.method_mut(), *request.uri_mut()) = (method, uri);
         *request.headers_mut() = forwarded(headers);
+        if asks {
+            let kind = HeaderValue::from_static(question::MEDIA_TYPE);
+            request.headers_mut().insert(header::CONTENT_TYPE, kind);
+        }
         request.headers_mut().insert(header::AUTHORIZATION, self.authorization.expose().clone());
         match self.client.request(request).await {
-            Ok(answer) if answer.headers().contains_key(DIGEST) => kept(answer, asked, done),
+            Ok(answer) if answer.headers().contains_key(DIGEST_HEADER) => kept(answer, asked, done),
             Ok(answer) => in_words(answer, asked, &done).await,
             Err(error) => {
                 tracing::warn!(%error, "the site did not answer its own gateway");
@@ -86,7 +90,7 @@ impl Site {
 fn kept(answer: Response<Incoming>, mut asked: Asked, done: UnboundedSender<Asked>) -> Response<Outgoing> {
     let (mut parts, body) = answer.into_parts();
     asked.status = Some(parts.status.as_u16());
-    asked.digest = parts.headers.get(DIGEST).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    asked.digest = parts.headers.get(DIGEST_HEADER).and_then(|v| v.to_str().ok()).map(str::to_owned);
     withhold(&mut parts.headers);
     parts.extensions.clear();
     parts.version = http::Version::HTTP_11;

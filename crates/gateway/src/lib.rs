@@ -11,6 +11,7 @@
 //! | `trust` | how clients are told to believe it: variables, a bundle, a Java trust store |
 //! | `connection` | one connection: TLS or not, HTTP or not, its requests in turn |
 //! | `request` | which requests are forwarded, and as what |
+//! | `question` | the one body that goes on: what git asks to fetch |
 //! | `forward` | the way to the site and back |
 //! | `report` | what was asked, for people |
 //!
@@ -21,6 +22,7 @@ mod authority;
 mod connection;
 mod forward;
 mod pkcs12;
+mod question;
 mod report;
 mod request;
 mod trust;

@@ -3,11 +3,13 @@
 //! Headers that go on are a list: what an answer may depend on, ranges and conditions. So no credential of
 //! the build's leaves its sandbox. Pure: no input or output.
 
-use cofferdam_types::address::address_without_secrets;
+use cofferdam_types::address::{DIGEST_HEADER, address_without_secrets};
 use http::{HeaderMap, HeaderName, Method, StatusCode, header, request::Parts};
 
+use crate::question;
+
 /// Headers of requests that go on to the site.
-const FORWARDED: &[HeaderName] = &[
+static FORWARDED: [HeaderName; 9] = [
     header::ACCEPT,
     header::ACCEPT_ENCODING,
     header::ACCEPT_LANGUAGE,
@@ -16,6 +18,8 @@ const FORWARDED: &[HeaderName] = &[
     header::IF_RANGE,
     header::RANGE,
     header::USER_AGENT,
+    // The version of git's protocol: what git is answered depends on it.
+    HeaderName::from_static("git-protocol"),
 ];
 
 /// Headers of answers that are not the recorded server's: of the connection (RFC 9110, section 7.6.1), or the
@@ -33,7 +37,7 @@ const WITHHELD: &[&str] = &[
     "trailer",
     "transfer-encoding",
     "upgrade",
-    "x-cofferdam-digest",
+    DIGEST_HEADER,
     "x-content-type-options",
     "x-request-id",
 ];
@@ -89,8 +93,11 @@ pub fn target(peer: &Peer, parts: &Parts) -> Result<Target, Refusal> {
         let why = "this is no proxy: connect directly, and do not set a proxy in the build".to_owned();
         return refuse(StatusCode::METHOD_NOT_ALLOWED, why);
     }
-    if !matches!(parts.method, Method::GET | Method::HEAD) {
-        let why = format!("{} is not recorded: only GET and HEAD can be replayed", parts.method);
+    if !matches!(parts.method, Method::GET | Method::HEAD) && !question::is_one(parts) {
+        let why = format!(
+            "{} is not recorded: only GET, HEAD and what git asks to fetch (git-upload-pack) can be replayed",
+            parts.method
+        );
         return refuse(StatusCode::METHOD_NOT_ALLOWED, why);
     }
     // An offer to change to HTTP/2 may be passed over (RFC 9110, section 7.8); a client that offers to speak
@@ -131,7 +138,7 @@ fn requested_host(parts: &Parts) -> Option<String> {
 /// The headers that go on.
 pub fn forwarded(headers: &HeaderMap) -> HeaderMap {
     let mut out = HeaderMap::new();
-    for name in FORWARDED {
+    for name in &FORWARDED {
         for value in headers.get_all(name) {
             out.append(name.clone(), value.clone());
         }
@@ -148,7 +155,7 @@ pub fn withhold(headers: &mut HeaderMap) {
     }
 }
 
-fn text(headers: &HeaderMap, name: HeaderName) -> &str {
+pub fn text(headers: &HeaderMap, name: HeaderName) -> &str {
     headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default()
 }
 
@@ -196,6 +203,17 @@ mod tests {
             |method, uri, headers: &[(&str, &str)]| target(&tls, &parts(method, uri, headers)).unwrap_err();
         let own = ("host", "files.example");
         assert_eq!(refused("POST", "/", &[own]).status, StatusCode::METHOD_NOT_ALLOWED);
+        let asks = ("content-type", question::MEDIA_TYPE);
+        let push = ("content-type", "application/x-git-receive-pack-request");
+        for (uri, kind) in [
+            ("/r.git/git-receive-pack", push),
+            ("/r.git/git-upload-pack", push),
+            ("/api", asks),
+            ("/r/git-upload-pack?x=1", asks),
+        ] {
+            assert!(refused("POST", uri, &[own, kind]).why.contains("git-upload-pack"), "{uri}");
+        }
+        assert!(target(&tls, &parts("POST", "/r.git/git-upload-pack", &[own, asks])).is_ok());
         assert!(refused("CONNECT", "files.example:443", &[own]).why.contains("no proxy"));
         assert!(refused("GET", "/", &[own, ("upgrade", "websocket")]).why.contains("websocket"));
         assert_eq!(refused("GET", "/", &[("host", "other.example")]).status, StatusCode::MISDIRECTED_REQUEST);

@@ -67,7 +67,8 @@ pub(crate) async fn respond(
             // Ranges and conditions are about a success (RFC 9110, sections 13.2.1 and 14.2), and about the
             // tag that the client was shown.
             let plain = HeaderMap::new();
-            let conditions = if status == StatusCode::OK { asked.headers } else { &plain };
+            let fetched = status == StatusCode::OK && asked.method != Method::POST;
+            let conditions = if fetched { asked.headers } else { &plain };
             let asked = Asked { method: asked.method, headers: conditions };
             let etag = match headers.get(header::ETAG).and_then(|v| v.to_str().ok()) {
                 Some(own) => own.to_owned(),

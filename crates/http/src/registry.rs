@@ -2,7 +2,7 @@
 
 use axum::{
     Extension, Router,
-    body::Body,
+    body::{Body, Bytes},
     extract::{Request, State},
     http::Method,
     response::Response,
@@ -61,6 +61,7 @@ async fn handle(
         raw_query: parts.uri.query().unwrap_or("").to_owned(),
         headers: parts.headers.clone(),
         base: format!("{}{prefix}/r/{}", site.registry.public_url(), repository.name),
+        body: Bytes::new(),
     };
     let done = act(&site, &principal, &repository, format.as_ref(), request, body).await;
     let answer = done.unwrap_or_else(|error| {
@@ -90,14 +91,27 @@ async fn find(site: &Site, path: &str) -> Result<Found> {
     Ok((repository, format, below))
 }
 
+/// The whole body of a request that only reads.
+async fn question(body: Body, limit: u64) -> Result<Bytes> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    axum::body::to_bytes(body, limit).await.map_err(|e| {
+        let text = format!("the question cannot be read, or has more than {limit} bytes");
+        Error::new(ErrorKind::TooLarge, "question-too-large", text).with_source(e)
+    })
+}
+
 async fn act(
     site: &Site,
     principal: &Principal,
     repository: &RepositoryRow,
     format: &dyn Format,
-    request: FormatRequest,
-    body: Body,
+    mut request: FormatRequest,
+    mut body: Body,
 ) -> Result<cofferdam_format_kit::Answer> {
+    if let Some(limit) = format.takes_question(&request) {
+        may(site, principal, Action::PackageRead)?;
+        request.body = question(std::mem::take(&mut body), limit).await?;
+    }
     let route = format.route(&request);
     let publishes = matches!(route, Some(Route::Publish(_)));
     may(site, principal, if publishes { Action::PackagePublish } else { Action::PackageRead })?;

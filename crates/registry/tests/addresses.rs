@@ -51,7 +51,13 @@ impl Upstream for Server {
         headers.extend(target.map(|t| (header::LOCATION, HeaderValue::from_static(t))));
         let body =
             futures::stream::once(async move { Ok(bytes::Bytes::from_static(text.as_bytes())) }).boxed();
-        Ok(Fetched { status: StatusCode::from_u16(status).unwrap(), headers, url: url.to_owned(), body })
+        Ok(Fetched {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers,
+            url: url.to_owned(),
+            body,
+            connection: None,
+        })
     }
 }
 
@@ -102,6 +108,7 @@ impl World {
             raw_query: query.into(),
             headers: HeaderMap::new(),
             base: String::new(),
+            body: bytes::Bytes::new(),
         };
         let route = self.registry.format("web").unwrap().route(&request).unwrap();
         let answer = self.registry.answer(&self.mirror, &request, &route, session).await;

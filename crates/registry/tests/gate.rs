@@ -119,6 +119,7 @@ impl World {
             raw_query: String::new(),
             headers: HeaderMap::new(),
             base: format!("http://site.example/r/{}", repository.name),
+            body: bytes::Bytes::new(),
         };
         let format = self.registry.format(&repository.format)?.clone();
         let route = format.route(&request).ok_or_else(|| Error::not_found("no route"))?;
@@ -309,6 +310,7 @@ async fn a_mirror_refuses_a_client_before_it_reads_the_body() {
             raw_query: String::new(),
             headers: HeaderMap::new(),
             base: String::new(),
+            body: bytes::Bytes::new(),
         };
         let format = world.registry.format("generic").unwrap().clone();
         let route = format.route(&request).unwrap();

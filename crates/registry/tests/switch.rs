@@ -71,6 +71,7 @@ async fn get(registry: &Registry, repository: &RepositoryRow, path: &str) -> Res
         raw_query: String::new(),
         headers: HeaderMap::new(),
         base: format!("http://site.example/r/{}", repository.name),
+        body: bytes::Bytes::new(),
     };
     let format = registry.format(&repository.format)?.clone();
     let route = format.route(&request).unwrap();

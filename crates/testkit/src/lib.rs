@@ -4,7 +4,9 @@
 //! away again. Nothing here may sleep, use a fixed port, or read the user's home.
 
 mod clock;
+mod git;
 mod postgres;
 
 pub use clock::TestClock;
+pub use git::{GitAnswer, GitAsked, GitBackend};
 pub use postgres::postgres;

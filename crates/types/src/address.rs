@@ -1,8 +1,12 @@
-//! Addresses without the credentials that their queries carry.
+//! Recorded addresses: their words, and their form without the credentials that their queries carry.
 //!
 //! Signed links put a key into the query. What is kept, shown or written to a log has `***` in its place;
 //! this is the one place that says which parameters are keys. It must never change anything else: the
 //! rest of a query is kept byte for byte.
+
+/// The header by which the site says that an answer is a kept one, with the digest of its body
+/// (`sha256:…`). Its gateway takes it out again: no recorded server said it.
+pub const DIGEST_HEADER: &str = "x-cofferdam-digest";
 
 /// What stands in place of a value.
 pub const HIDDEN: &str = "***";

@@ -3,14 +3,19 @@
 //! Knows nothing of HTTP, so that it can be tested on a paused clock. It must never wait without a
 //! bound: attempts and every single pause are limited.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    hash::{BuildHasher as _, Hasher as _},
+    time::Duration,
+};
 
 /// How a transient failure is retried.
 #[derive(Clone, Copy, Debug)]
 pub struct Retries {
     /// Attempts in all, the first included. 0 counts as 1.
     pub attempts: u32,
-    /// The pause after the first failure; it doubles after each further one.
+    /// The longest pause after the first failure; it doubles after each further one. A pause is between half of
+    /// it and the whole, at random: those who failed together must not come back together.
     pub first_pause: Duration,
     /// The longest pause, also for one that upstream asks for (`Retry-After`).
     pub longest_pause: Duration,
@@ -38,8 +43,9 @@ pub(crate) enum Attempt<T> {
 impl Retries {
     /// The pause after `failures` failures (1 or more).
     pub(crate) fn pause(&self, failures: u32, asked: Option<Duration>) -> Duration {
-        let doubled = self.first_pause.saturating_mul(1 << (failures - 1).min(16));
-        asked.unwrap_or(doubled).min(self.longest_pause)
+        let doubled = self.first_pause.saturating_mul(1 << failures.saturating_sub(1).min(16));
+        let spread = || doubled.min(self.longest_pause).mul_f64(0.5 + dice() / 2.0);
+        asked.map_or_else(spread, |asked| asked.min(self.longest_pause))
     }
 
     /// Runs `attempt` until it is done or the attempts are used up.
@@ -64,9 +70,24 @@ impl Retries {
     }
 }
 
+/// A number from 0 to 1, good enough to spread pauses: the standard library's maps draw their keys at random.
+fn dice() -> f64 {
+    let drawn = std::hash::RandomState::new().build_hasher().finish() >> 32;
+    f64::from(u32::try_from(drawn).unwrap_or_default()) / f64::from(u32::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pauses_are_spread_between_half_and_the_whole() {
+        let retries = Retries::default();
+        let pauses: Vec<Duration> = (0..100).map(|_| retries.pause(2, None)).collect();
+        let (half, whole) = (Duration::from_millis(250), Duration::from_millis(500));
+        assert!(pauses.iter().all(|p| (half..=whole).contains(p)), "{pauses:?}");
+        assert!(pauses.iter().any(|p| *p != pauses[0]), "they are not all the same");
+    }
     use tokio::time::Instant;
 
     /// Answers 503 `failures` times, then 200, and counts the attempts.
@@ -82,18 +103,24 @@ mod tests {
         (asked.get(), status)
     }
 
+    /// Between half and the whole, and the millisecond that each timer rounds up to.
+    fn assert_spread(elapsed: Duration, whole: u64) {
+        let (half, whole) = (Duration::from_millis(whole / 2), Duration::from_millis(whole + 3));
+        assert!((half..=whole).contains(&elapsed), "{elapsed:?}");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_registry_that_is_away_for_a_moment_is_asked_again_after_growing_pauses() {
         let start = Instant::now();
         assert_eq!(registry_away_for(2, None, Retries::default()).await, (3, 200));
-        assert_eq!(start.elapsed(), Duration::from_millis(250 + 500));
+        assert_spread(start.elapsed(), 250 + 500);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_registry_that_stays_away_is_given_up_after_the_last_attempt() {
         let start = Instant::now();
         assert_eq!(registry_away_for(u32::MAX, None, Retries::default()).await, (4, 503));
-        assert_eq!(start.elapsed(), Duration::from_millis(250 + 500 + 1000), "no pause after the last");
+        assert_spread(start.elapsed(), 250 + 500 + 1000);
     }
 
     #[tokio::test(start_paused = true)]

@@ -134,6 +134,24 @@ async fn a_body_that_breaks_off_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn a_server_that_asks_for_a_pause_in_the_middle_gets_it_within_the_bound() {
+    let server = Server::playing(|n, _| match n {
+        1 => says("200 OK\r\netag: \"v1\"\r\ncontent-length: 10", "01234"),
+        2 => says("503 Busy\r\nretry-after: 86400\r\ncontent-length: 0", ""),
+        _ => says("206 Partial\r\ncontent-range: bytes 5-9/10\r\ncontent-length: 5", "56789"),
+    })
+    .await;
+    let longest_pause = Duration::from_millis(120);
+    let retries = Retries { first_pause: Duration::ZERO, longest_pause, ..Retries::default() };
+    let options = Options { retries, proxy_from_env: false, ..Options::default() };
+    let web = WebUpstream::new(&options, true).unwrap();
+    let start = std::time::Instant::now();
+    let fetched = web.fetch(&format!("{}/x", server.origin), &HeaderMap::new()).await.unwrap();
+    assert_eq!(text(fetched).await.unwrap(), "0123456789");
+    assert!(start.elapsed() >= longest_pause, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
 async fn parts_of_two_answers_are_never_joined() {
     for second in [
         says("200 OK\r\netag: \"v2\"\r\ncontent-length: 10", "abcdefghij"),

@@ -35,7 +35,7 @@ pub async fn live_index(key: &str, view: &dyn View, upstream: &dyn Upstream) -> 
             answer.headers.insert(header::ETAG, value);
         }
         answer.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        return Ok(Recorded { changes: Vec::new(), answer: Some(answer), file: None });
+        return Ok(Recorded { answer: Some(answer), ..Recorded::default() });
     }
     Err(Error::not_found(format!("upstream has no crate `{key}`")))
 }
@@ -82,7 +82,7 @@ pub async fn release(path: &str, upstream: &dyn Upstream, door: &dyn Door) -> Re
     }
     let manifest = inspect::stored(door, &digests.sha256, name, version).await?;
     let draft = draft(manifest, line, digests)?;
-    Ok(Recorded { changes: vec![Change::Release(draft)], answer: None, file: None })
+    Ok(Recorded { changes: vec![Change::Release(draft)], ..Recorded::default() })
 }
 
 /// Makes the release again from a transfer's claim and the bytes.

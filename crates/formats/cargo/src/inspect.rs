@@ -16,6 +16,12 @@ use crate::coords;
 /// Bytes of a `.crate` file at the most. The public registry allows 10 MiB unless asked.
 pub const MAX_CRATE: u64 = 512 << 20;
 
+/// The build script that cargo runs where the manifest names none.
+const BUILD_SCRIPT: &str = "build.rs";
+
+/// How a crate that runs inside the compiler is called among what it runs.
+pub const PROC_MACRO: &str = "procedural macro";
+
 /// Cargo itself stops unpacking at 512 MiB or twenty times the archive's size.
 const BOUNDS: archive::Bounds = archive::Bounds { entries: 100_000, expanded: 2 << 30, member: 4 << 20 };
 
@@ -50,11 +56,13 @@ pub async fn stored(door: &dyn Door, sha256: &Sha256, name: &str, version: &str)
 fn look(file: File, name: &str, version: &str) -> Result<Manifest> {
     let root = format!("{name}-{version}/");
     let wanted = format!("{root}Cargo.toml");
-    let (mut stray, mut found, mut twice) = (None, None, false);
+    let usual_build = format!("{root}{BUILD_SCRIPT}");
+    let (mut stray, mut found, mut twice, mut has_build) = (None, None, false, false);
     let is_manifest = |member: &str| {
         if !member.starts_with(&root) && stray.is_none() {
             stray = Some(member.to_owned());
         }
+        has_build |= member == usual_build;
         member == wanted
     };
     archive::scan_tar_gz(file, BOUNDS, false, is_manifest, |_, bytes| {
@@ -72,7 +80,7 @@ fn look(file: File, name: &str, version: &str) -> Result<Manifest> {
         Error::invalid("crate-layout", format!("the crate holds no `{wanted}`"))
             .hint("make the file with `cargo package`")
     })?;
-    let manifest = parse(&bytes)?;
+    let manifest = parse(&bytes, has_build)?;
     if manifest.name != name || manifest.version != version {
         let text = format!(
             "the file says that it is {} {}, but it came as {name} {version}",
@@ -83,8 +91,8 @@ fn look(file: File, name: &str, version: &str) -> Result<Manifest> {
     Ok(manifest)
 }
 
-/// Reads a `Cargo.toml` as packaged.
-fn parse(bytes: &[u8]) -> Result<Manifest> {
+/// Reads a `Cargo.toml` as packaged; `has_build` says whether the usual build script lies beside it.
+fn parse(bytes: &[u8], has_build: bool) -> Result<Manifest> {
     let broken = |why: String| Error::invalid("crate-manifest", format!("its Cargo.toml {why}"));
     let text = std::str::from_utf8(bytes).map_err(|_| broken("is not UTF-8".into()))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -100,7 +108,7 @@ fn parse(bytes: &[u8]) -> Result<Manifest> {
         links: text_of("links"),
         dependencies: dependencies(&table)?,
         registries: registries(&table),
-        about: about(package),
+        about: about(package, &runs(&table, package, has_build)),
     })
 }
 
@@ -130,8 +138,31 @@ fn registries(table: &Table) -> BTreeSet<String> {
     named.map(str::to_owned).collect()
 }
 
-fn about(package: &Table) -> Value {
+/// What of the crate the compiler runs while it builds: build scripts, named or found by cargo itself, and
+/// procedural macros (The Cargo Book, "The Manifest Format", `build`; "Cargo Targets", `proc-macro`).
+fn runs(table: &Table, package: &Table, has_build: bool) -> Vec<String> {
+    let usual = |there: bool| there.then(|| BUILD_SCRIPT.to_owned()).into_iter().collect();
+    let mut out: Vec<String> = match package.get("build") {
+        None => usual(has_build),
+        Some(toml::Value::Boolean(there)) => usual(*there),
+        Some(toml::Value::Array(many)) => many.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect(),
+        Some(one) => one.as_str().map(str::to_owned).into_iter().collect(),
+    };
+    let lib = table.get("lib").and_then(toml::Value::as_table);
+    let says = |name: &str| lib.and_then(|l| l.get(name)).and_then(toml::Value::as_bool) == Some(true);
+    let kinds = ["crate-type", "crate_type"].into_iter().filter_map(|n| lib?.get(n)?.as_array());
+    let kind = kinds.flatten().any(|kind| kind.as_str() == Some("proc-macro"));
+    if says("proc-macro") || says("proc_macro") || kind {
+        out.push(PROC_MACRO.to_owned());
+    }
+    out
+}
+
+fn about(package: &Table, runs: &[String]) -> Value {
     let mut out = Map::new();
+    if !runs.is_empty() {
+        out.insert("runs".into(), runs.into());
+    }
     for field in
         ["description", "license", "homepage", "repository", "documentation", "rust-version", "build"]
     {
@@ -169,11 +200,27 @@ mod tests {
             [target.'cfg(unix)'.dependencies]
             unixy = "1"
             "#,
+            false,
         )
         .unwrap();
         let names: Vec<&str> = manifest.dependencies.iter().map(String::as_str).collect();
         assert_eq!(names, ["built", "plain-one", "real", "unixy"]);
         assert_eq!(manifest.about["description"], "d");
+    }
+
+    #[test]
+    fn what_the_compiler_runs_is_found_whether_or_not_the_manifest_names_it() {
+        let runs = |rest: &str, has_build: bool| {
+            let text = format!("[package]\nname = \"x\"\nversion = \"1.0.0\"\n{rest}");
+            parse(text.as_bytes(), has_build).unwrap().about["runs"].clone()
+        };
+        assert_eq!(runs("", false), Value::Null);
+        assert_eq!(runs("", true), serde_json::json!(["build.rs"]));
+        assert_eq!(runs("build = false", true), Value::Null);
+        assert_eq!(runs("build = \"b/c.rs\"", true), serde_json::json!(["b/c.rs"]));
+        assert_eq!(runs("build = [\"a.rs\", \"b.rs\"]", false), serde_json::json!(["a.rs", "b.rs"]));
+        assert_eq!(runs("[lib]\nproc-macro = true", true), serde_json::json!(["build.rs", PROC_MACRO]));
+        assert_eq!(runs("[lib]\ncrate-type = [\"proc-macro\"]", false), serde_json::json!([PROC_MACRO]));
     }
 
     #[test]
@@ -184,7 +231,7 @@ mod tests {
             ("[package]\nversion='1.0.0'", "name"),
             ("\u{1}", "TOML"),
         ] {
-            let error = parse(text.as_bytes()).unwrap_err();
+            let error = parse(text.as_bytes(), false).unwrap_err();
             assert!(error.message().contains(why), "{text}: {error}");
         }
     }

@@ -120,7 +120,12 @@ impl Format for Cargo {
         Traits {
             licences: about["license"].as_str().map(str::to_owned).into_iter().collect(),
             people: list("authors").collect(),
-            scripts: about["build"].as_str().map(str::to_owned).into_iter().collect(),
+            // Releases of earlier versions of this program have only what their manifest named.
+            scripts: if about["runs"].is_array() {
+                list("runs").collect()
+            } else {
+                about["build"].as_str().map(str::to_owned).into_iter().collect()
+            },
             ..Traits::default()
         }
     }

@@ -25,7 +25,7 @@ pub async fn file(path: &str, upstream: &dyn Upstream, door: &dyn Door) -> Resul
     }
     let digests = door.put(fetched.body, publish::MAX_FILE).await?;
     inspect::check(&fetched.headers, &digests)?;
-    Ok(Recorded { changes: vec![Change::Release(publish::draft(path, digests))], answer: None, file: None })
+    Ok(Recorded { changes: vec![Change::Release(publish::draft(path, digests))], ..Recorded::default() })
 }
 
 /// Makes the release again from a transfer's claim and the bytes. There is nothing inside to look

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use cofferdam_format_kit::{Answer, FileRef, Request, View};
+use cofferdam_format_kit::{Answer, FileRef, Request, View, html_text};
 use cofferdam_types::{Error, Result};
 use http::{StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -102,18 +102,18 @@ fn entry(file: &FileRef) -> Value {
 }
 
 fn html(folder: &str, folders: &BTreeSet<String>, files: &[&FileRef], next: Option<&str>) -> Answer {
-    let title = escape(&format!("/{folder}"));
+    let title = html_text(&format!("/{folder}"));
     let mut out =
         format!("<!doctype html><meta charset=\"utf-8\"><title>{title}</title><h1>{title}</h1><ul>\n");
     if !folder.is_empty() {
         out.push_str("<li><a href=\"../\">../</a></li>\n");
     }
     for name in folders {
-        let _ = writeln!(out, "<li><a href=\"{}/\">{}/</a></li>", encode(name), escape(name));
+        let _ = writeln!(out, "<li><a href=\"{}/\">{}/</a></li>", encode(name), html_text(name));
     }
     for file in files {
         let name = coords::split(&file.path).1;
-        let (link, text) = (encode(name), escape(name));
+        let (link, text) = (encode(name), html_text(name));
         let _ = writeln!(
             out,
             "<li><a href=\"{link}\">{text}</a> {} bytes <code>sha256:{}</code></li>",
@@ -126,8 +126,4 @@ fn html(folder: &str, folders: &BTreeSet<String>, files: &[&FileRef], next: Opti
     out.push_str("</ul>\n");
     Answer::bytes(StatusCode::OK, "text/html; charset=utf-8", out)
         .with_header(header::CONTENT_SECURITY_POLICY, "default-src 'none'")
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -18,9 +18,9 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::{
-    Accepted, Answer, Body, ByteStream, Change, Document, DocumentRef, Door, DraftFile, Fetched, FileRef,
-    Format, PackageView, PointerView, Query, ReleaseState, ReleaseView, RepositoryKind, RepositoryView,
-    Request, Route, Upload, Upstream, View,
+    Accepted, Answer, Body, ByteStream, Change, Connection, Document, DocumentRef, Door, DraftFile, Fetched,
+    FileRef, Format, PackageView, PointerView, Query, ReleaseState, ReleaseView, RepositoryKind,
+    RepositoryView, Request, Route, Upload, Upstream, View,
 };
 
 type DigestFn = fn(&[u8]) -> Digests;
@@ -249,6 +249,7 @@ impl MemoryRepository {
             raw_query: query.into(),
             headers,
             base: self.info.base.clone(),
+            body: Bytes::new(),
         }
     }
 
@@ -380,13 +381,20 @@ pub struct MemoryUpstream {
     root: String,
     answers: HashMap<String, (StatusCode, HeaderMap, Bytes)>,
     asked: Mutex<Vec<String>>,
+    connection: Option<Connection>,
 }
 
 impl MemoryUpstream {
     /// An upstream at `root` (with a trailing slash).
     #[must_use]
     pub fn new(root: &str) -> Self {
-        Self { root: root.into(), answers: HashMap::new(), asked: Mutex::default() }
+        Self { root: root.into(), answers: HashMap::new(), asked: Mutex::default(), connection: None }
+    }
+
+    /// Says this of its connections.
+    #[must_use]
+    pub fn over(self, connection: Connection) -> Self {
+        Self { connection: Some(connection), ..self }
     }
 
     /// Adds an answer; `url` is absolute or relative to the root.
@@ -438,7 +446,9 @@ impl Upstream for MemoryUpstream {
             let headers = header_map(&[("content-type", "text/plain")]);
             (StatusCode::NOT_FOUND, headers, Bytes::from_static(b"not found"))
         });
-        Ok(Fetched { status, headers, url, body: futures::stream::once(async move { Ok(bytes) }).boxed() })
+        let body = futures::stream::once(async move { Ok(bytes) }).boxed();
+        let connection = self.connection.clone();
+        Ok(Fetched { status, headers, url, body, connection })
     }
 }
 

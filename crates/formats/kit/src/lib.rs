@@ -22,10 +22,13 @@
 mod answer;
 pub mod archive;
 pub mod conformance;
+mod connection;
 mod door;
 mod draft;
+mod html;
 mod model;
 mod request;
+mod status;
 mod upstream;
 mod view;
 
@@ -34,13 +37,16 @@ use cofferdam_types::{Error, Result};
 use serde_json::Value;
 
 pub use answer::{Answer, Body, ByteStream};
+pub use connection::{Connection, MAX_NAME, Tls};
 pub use door::{Door, DoorExt};
 pub use draft::{Change, Draft, DraftFile};
+pub use html::html_text;
 pub use model::{
     Document, DocumentRef, FileRef, ListedFile, PackageView, PointerView, ReleaseState, ReleaseView,
 };
 pub use request::{Query, Request, Route, Upload, path_segments};
-pub use upstream::{Fetched, Upstream, Want};
+pub use status::status_of;
+pub use upstream::{Fetched, Question, Upstream, Want};
 pub use view::{RepositoryKind, RepositoryView, View};
 
 /// One package format. All methods are called with paths *below* the repository's own address
@@ -109,6 +115,14 @@ pub trait Format: Send + Sync + 'static {
         let _ = index;
         let text = format!("the format {} has no index that lists the files of {name}", self.name());
         Err(Error::invalid("index-document", text))
+    }
+
+    /// How many bytes of a body a request may have that only reads: a question that does not fit into an
+    /// address. It is read whole into [`Request::body`], before [`Format::route`] is asked. `None`, which most
+    /// formats say, is no such body.
+    fn takes_question(&self, request: &Request) -> Option<u64> {
+        let _ = request;
+        None
     }
 
     /// Which committed file a request means whose path does not say so: an address with several kept

@@ -1,12 +1,13 @@
 //! A client's request, as a format sees it.
 
+use bytes::Bytes;
 use cofferdam_types::{Error, Result};
 use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 
 use crate::ByteStream;
 
-/// Method, path below the repository, query and headers. Bodies come with [`Upload`].
+/// Method, path below the repository, query and headers. What is published comes with [`Upload`].
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The method. `HEAD` arrives as `GET`; the edge drops the body.
@@ -21,6 +22,9 @@ pub struct Request {
     pub headers: HeaderMap,
     /// The absolute address of the repository as this client sees it, without a trailing slash.
     pub base: String,
+    /// The question of a request that only reads, where [`crate::Format::takes_question`] allows one; else
+    /// empty.
+    pub body: Bytes,
 }
 
 /// A request with a body.

@@ -1,7 +1,10 @@
 //! Upstream, as a format sees it on the connected side.
 
+use std::fmt;
+
 use async_trait::async_trait;
-use cofferdam_types::{Result, Secret};
+use bytes::Bytes;
+use cofferdam_types::{Error, Result, Secret, Sha256};
 use http::{HeaderMap, StatusCode, header};
 
 use crate::ByteStream;
@@ -29,7 +32,24 @@ pub enum Want {
         whole: Secret<String>,
         /// The headers that upstream is asked with; none of them is a credential.
         headers: HeaderMap,
+        /// What is asked beyond the address, if anything is.
+        question: Option<Question>,
     },
+}
+
+/// A question that does not fit into an address, and is sent as the body of a `POST`. Nothing changes by it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Question {
+    /// The media type of the body.
+    pub media_type: &'static str,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl fmt::Debug for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Question({}, {:?})", self.media_type, Sha256::of(&self.body))
+    }
 }
 
 /// One upstream registry. The implementation knows its address, credentials, limits and retries.
@@ -56,6 +76,15 @@ pub trait Upstream: Send + Sync {
     async fn fetch(&self, url: &str, headers: &HeaderMap) -> Result<Fetched> {
         self.get(url, headers.get(header::ACCEPT).and_then(|v| v.to_str().ok())).await
     }
+
+    /// As [`Upstream::fetch`], with a question. An upstream that is one registry is asked none.
+    ///
+    /// # Errors
+    /// `Unavailable` when there is no answer.
+    async fn ask(&self, url: &str, headers: &HeaderMap, question: &Question) -> Result<Fetched> {
+        let _ = (headers, question);
+        Err(Error::forbidden("upstream-question", format!("{url} is asked for by GET only")))
+    }
 }
 
 /// An upstream answer.
@@ -68,6 +97,8 @@ pub struct Fetched {
     pub url: String,
     /// The body.
     pub body: ByteStream,
+    /// What the connection said, where that is told.
+    pub connection: Option<crate::Connection>,
 }
 
 impl Fetched {

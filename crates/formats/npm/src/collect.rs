@@ -46,14 +46,14 @@ pub async fn record(
             let answer = Answer::bytes(StatusCode::OK, "application/json", document)
                 .with_header(header::VARY, "Accept")
                 .with_header(header::CACHE_CONTROL, "no-cache");
-            Ok(Recorded { changes: Vec::new(), answer: Some(answer), file: None })
+            Ok(Recorded { answer: Some(answer), ..Recorded::default() })
         }
         Want::Index { package: None } | Want::Address { .. } => {
             Err(Error::not_found("npm has no index of a whole registry; ask for a package"))
         }
         Want::File { package, path } => {
             let draft = tarball(package, path, upstream, door).await?;
-            Ok(Recorded { changes: vec![Change::Release(draft)], answer: None, file: None })
+            Ok(Recorded { changes: vec![Change::Release(draft)], ..Recorded::default() })
         }
     }
 }

@@ -3,7 +3,7 @@
 //! npm prints the body's `error` behind the status line, so the whole sentence with its advice goes
 //! there. An internal cause must never be shown.
 
-use cofferdam_format_kit::Answer;
+use cofferdam_format_kit::{Answer, status_of};
 use cofferdam_types::{Error, ErrorKind};
 use http::{StatusCode, header};
 use serde_json::json;
@@ -30,18 +30,8 @@ pub fn answer(error: &Error) -> Answer {
 
 fn status(error: &Error) -> StatusCode {
     match error.kind() {
-        ErrorKind::Invalid | ErrorKind::MissingVolume => StatusCode::BAD_REQUEST,
-        ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,
-        ErrorKind::Forbidden | ErrorKind::PolicyRefused | ErrorKind::AwaitingApproval => {
-            StatusCode::FORBIDDEN
-        }
-        ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::MissingVolume => StatusCode::BAD_REQUEST,
         ErrorKind::Conflict if matches!(error.code(), VERSION_EXISTS | "immutable") => StatusCode::FORBIDDEN,
-        ErrorKind::Conflict => StatusCode::CONFLICT,
-        ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        ErrorKind::VerificationFailed => StatusCode::UNPROCESSABLE_ENTITY,
-        ErrorKind::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
-        ErrorKind::Stale | ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => status_of(error),
     }
 }

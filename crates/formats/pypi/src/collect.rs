@@ -55,11 +55,9 @@ pub(crate) async fn record(
     match want {
         Want::Index { package: Some(key) } => {
             let page = Page::fetch(key, upstream).await?;
-            Ok(Recorded { changes: Vec::new(), answer: Some(page.live()), file: None })
+            Ok(Recorded { answer: Some(page.live()), ..Recorded::default() })
         }
-        Want::Index { package: None } | Want::Address { .. } => {
-            Ok(Recorded { changes: Vec::new(), answer: None, file: None })
-        }
+        Want::Index { package: None } | Want::Address { .. } => Ok(Recorded::default()),
         Want::File { package, path } => record_file(package, path, view, upstream, door).await,
     }
 }
@@ -72,7 +70,7 @@ async fn record_file(
     door: &dyn Door,
 ) -> Result<Recorded> {
     if view.file(path).await?.is_some() {
-        return Ok(Recorded { changes: Vec::new(), answer: None, file: None });
+        return Ok(Recorded::default());
     }
     let name = path.rsplit('/').next().unwrap_or_default();
     let page = Page::fetch(key, upstream).await?;
@@ -81,10 +79,10 @@ async fn record_file(
         // downloaded belongs to the collection, so this answer is live and commits nothing.
         let bytes = page.metadata(wheel, upstream).await?;
         let answer = Answer::bytes(StatusCode::OK, "text/plain; charset=utf-8", bytes);
-        return Ok(Recorded { changes: Vec::new(), answer: Some(answer), file: None });
+        return Ok(Recorded { answer: Some(answer), ..Recorded::default() });
     }
     let draft = page.release(name, view, upstream, door).await?;
-    Ok(Recorded { changes: vec![Change::Release(draft)], answer: None, file: None })
+    Ok(Recorded { changes: vec![Change::Release(draft)], ..Recorded::default() })
 }
 
 /// An upstream project page: the files whose names we can judge, with absolute addresses.

@@ -2,7 +2,7 @@
 //!
 //! Twine prints the body, pip the status, uv both. Nothing internal is ever written here.
 
-use cofferdam_format_kit::Answer;
+use cofferdam_format_kit::{Answer, status_of};
 use cofferdam_types::{Error, ErrorKind};
 use http::{StatusCode, header};
 
@@ -30,20 +30,9 @@ pub(crate) fn answer(error: &Error) -> Answer {
 fn status(error: &Error) -> StatusCode {
     match error.kind() {
         ErrorKind::VerificationFailed if error.code() == UPSTREAM_DIGEST => StatusCode::BAD_GATEWAY,
-        ErrorKind::Invalid | ErrorKind::VerificationFailed => StatusCode::BAD_REQUEST,
-        ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,
-        ErrorKind::Forbidden | ErrorKind::PolicyRefused | ErrorKind::AwaitingApproval => {
-            StatusCode::FORBIDDEN
-        }
-        ErrorKind::NotFound => StatusCode::NOT_FOUND,
-        // Twine's --skip-existing takes every 409 as "already there".
-        ErrorKind::Conflict => StatusCode::CONFLICT,
-        ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        ErrorKind::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
-        ErrorKind::MissingVolume | ErrorKind::Stale | ErrorKind::Unavailable => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
-        ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorKind::VerificationFailed => StatusCode::BAD_REQUEST,
+        // Twine's --skip-existing takes the 409 of a conflict as "already there".
+        _ => status_of(error),
     }
 }
 

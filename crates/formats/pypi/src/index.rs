@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use cofferdam_format_kit::{Document, FileRef, PackageView, ReleaseState, ReleaseView, View};
+use cofferdam_format_kit::{Document, FileRef, PackageView, ReleaseState, ReleaseView, View, html_text};
 use cofferdam_types::Result;
 use serde::{Deserialize, Serialize};
 
@@ -243,22 +243,6 @@ fn html_link(out: &mut String, file: &FileEntry) {
         let _ = write!(out, " data-core-metadata=\"{value}\" data-dist-info-metadata=\"{value}\"");
     }
     let _ = writeln!(out, ">{}</a><br>", html_text(&file.filename));
-}
-
-/// Text made safe inside HTML elements and quoted attributes.
-pub(crate) fn html_text(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 /// The documents of one package; none when it has no release.

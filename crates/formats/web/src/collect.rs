@@ -2,68 +2,102 @@
 //!
 //! Within one recording an address has one answer: the second time it is asked for, the first answer is
 //! given again, so that the replay, which knows no order, is the same. Two cases ask again: a query with
-//! a credential (two credentials may open two things) and a redirect to one, whose real target only
-//! upstream knows.
+//! a credential (two credentials may open two things) and an answer that leads to one, whose real target
+//! only upstream knows.
 
-use cofferdam_format_kit::{Answer, Change, Door, DoorExt as _, Draft, FileRef, Recorded, Upstream, View};
-use cofferdam_types::{Error, ErrorKind, Result};
+use bytes::Bytes;
+use cofferdam_format_kit::{
+    Answer, Change, Connection, Door, DoorExt as _, Draft, Fetched, FileRef, Question, Recorded, Upstream,
+    View,
+};
+use cofferdam_types::{Digests, Error, ErrorKind, Result};
 use http::{HeaderMap, HeaderValue, header};
+use serde::Deserialize as _;
 
 use crate::{
     coords::Address,
     inspect::{self, Kept},
-    serve,
+    question, serve,
 };
 
 /// Bytes of one body at the most: 64 GiB.
 const MAX_BODY: u64 = 64 << 30;
 
-/// Fetches the answer of one address.
+/// Bytes of a redirect's text at the most that are kept.
+const MAX_REDIRECT: usize = 64 << 10;
+
+/// Fetches the answer of one address, or of a question there.
 pub async fn answer(
-    whole: &str,
+    (whole, question): (&str, Option<&Question>),
     headers: &HeaderMap,
     view: &dyn View,
     upstream: &dyn Upstream,
     door: &dyn Door,
 ) -> Result<Recorded> {
-    let address = Address::parse(whole)?;
+    let number = question.map(|q| question::number(&q.body)).transpose()?;
+    let address = Address::parse(whole)?.asking(number);
     let kept = serve::kept(&address, headers, view).await?;
-    let given = serve::given(&address, &kept, view).await?;
-    if let Some((file, answer)) = given
-        && address.whole() == address.shown()
+    if address.whole() == address.shown()
+        && let Some((file, answer)) = serve::given(&address, &kept, view).await?
         && !answer.leads_to_a_secret()
     {
         return Ok(Recorded { file: Some(file.path.clone()), ..Recorded::default() });
     }
-    let fetched = upstream.fetch(&address.whole(), headers).await?;
+    let fetched = match question {
+        None => upstream.fetch(&address.whole(), headers).await?,
+        Some(question) => upstream.ask(&address.whole(), headers, question).await?,
+    };
     if !inspect::is_kept(fetched.status) {
         let text = format!("upstream answered {} for {}", fetched.status.as_u16(), address.shown());
         return Err(Error::new(ErrorKind::Unavailable, "upstream-status", text)
             .hint("nothing of it was kept; run the recording again when upstream is well"));
     }
-    let (status, headers_there) = (fetched.status, fetched.headers);
-    let answer = Kept::of(&address, headers, status, &headers_there);
-    let digests = if answer.leads_to_a_secret() {
-        // The text of a redirect repeats its target, and so the credential in it.
-        door.put_bytes(Vec::new().into()).await?
-    } else {
-        door.put(fetched.body, MAX_BODY).await?
-    };
+    let (headers_there, connection) = (fetched.headers.clone(), fetched.connection.clone());
+    let answer = Kept::of(&address, headers, fetched.status, &headers_there);
+    let (answer, digests) = store(answer, fetched, door).await?;
     let again = |(f, k): &&(FileRef, Kept)| f.sha256 == digests.sha256 && k.says_the_same(&answer);
     if let Some((file, kept)) = kept.iter().rev().find(again) {
         let live = live(serve::answer(kept, file.sha256, file.size), &headers_there, kept);
-        return Ok(Recorded { changes: Vec::new(), answer: live, file: Some(file.path.clone()) });
+        return Ok(Recorded { answer: live, file: Some(file.path.clone()), ..Recorded::default() });
     }
     let path = answer.path(&address, &digests.sha256);
     let live = live(serve::answer(&answer, digests.sha256, digests.size), &headers_there, &answer);
-    let changes = vec![Change::Release(answer.draft(&address, digests))];
+    let changes = vec![Change::Release(answer.draft(&address, digests, connection.as_ref()))];
     Ok(Recorded { changes, answer: live, file: Some(path) })
+}
+
+/// Stores the body. A redirect's text repeats its target, and with it a credential: then it has none.
+async fn store(answer: Kept, fetched: Fetched, door: &dyn Door) -> Result<(Kept, Digests)> {
+    if !answer.is_redirect() {
+        return Ok((answer, door.put(fetched.body, MAX_BODY).await?));
+    }
+    let text = match answer.leads_to_a_secret() || fetched.headers.contains_key(header::CONTENT_ENCODING) {
+        true => None,
+        // One that is too long to be looked through is not kept either.
+        false => match fetched.bytes(MAX_REDIRECT).await {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == ErrorKind::TooLarge => None,
+            Err(error) => return Err(error),
+        },
+    };
+    match text.filter(|text| !inspect::names_a_secret(&String::from_utf8_lossy(text))) {
+        Some(text) => Ok((answer, door.put_bytes(text).await?)),
+        None => Ok((answer.without_body(), door.put_bytes(Bytes::new()).await?)),
+    }
 }
 
 /// The client of a recording is led where upstream really leads, with the credential that is not kept.
 fn live(mut answer: Answer, headers: &HeaderMap, kept: &Kept) -> Option<Answer> {
-    let target: HeaderValue = headers.get(header::LOCATION).filter(|_| kept.leads_to_a_secret())?.clone();
-    answer.headers.insert(header::LOCATION, target);
+    if !kept.leads_to_a_secret() {
+        return None;
+    }
+    for name in [header::LOCATION, header::LINK] {
+        if let Some(there) = inspect::joined(headers, name.as_str())
+            && let Ok(value) = HeaderValue::from_str(&there)
+        {
+            answer.headers.insert(name, value);
+        }
+    }
     Some(answer)
 }
 
@@ -79,14 +113,22 @@ pub async fn admit(claim: &Draft, door: &dyn Door) -> Result<Draft> {
         return refuse("has metadata that is none of an answer");
     };
     let Ok(address) = Address::parse(&kept.url) else { return refuse("names an unusable address") };
-    if address.shown() != kept.url || !kept.is_sound() {
+    let address = address.asking(kept.question);
+    let asked = kept.question.is_none() || kept.url.ends_with(question::SERVICE);
+    if address.shown() != kept.url || !asked || !kept.is_sound() {
         return refuse("has an address, status or header that no recorder keeps");
     }
     let digests = door.digests(&file.digests.sha256).await?;
     if digests != file.digests {
         return refuse("has other digests than its bytes");
     }
-    let draft = Draft { published: claim.published, ..kept.draft(&address, digests) };
+    let connection = claim.meta.get(inspect::CONNECTION).map(|said| Connection::deserialize(said));
+    let connection = connection.transpose().ok().filter(|c| c.as_ref().is_none_or(Connection::is_sound));
+    let Some(connection) = connection else {
+        return refuse("says of its connection what no recorder says");
+    };
+    let draft = kept.draft(&address, digests, connection.as_ref());
+    let draft = Draft { published: claim.published, ..draft };
     if draft != *claim {
         return refuse("does not follow from its address and its bytes");
     }

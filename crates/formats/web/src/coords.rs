@@ -4,9 +4,12 @@
 //! path and query byte for byte. What is kept has `***` in place of credentials in the query. Pure
 //! text work.
 
+use cofferdam_format_kit::Request;
 use cofferdam_types::{Error, Result, Sha256, address::query_without_secrets};
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
+
+use crate::question;
 
 /// The folder of every kept answer.
 pub const KEPT: &str = "kept";
@@ -28,6 +31,8 @@ pub struct Address {
     host: String,
     path: String,
     query: String,
+    /// The number of what is asked there, if anything is.
+    question: Option<Sha256>,
 }
 
 impl Address {
@@ -55,7 +60,35 @@ impl Address {
             return Err(bad("its path holds `.` or `..`, which clients take out before they ask"));
         }
         let host = host(secure, authority)?;
-        Ok(Self { secure, host, path: path.to_owned(), query: raw_query.to_owned() })
+        Ok(Self { secure, host, path: path.to_owned(), query: raw_query.to_owned(), question: None })
+    }
+
+    /// Reads what a request asks for: its address, and the question that it has there.
+    ///
+    /// # Errors
+    /// As [`Address::read`], and `Invalid` (`bad-question`).
+    pub fn of(request: &Request) -> Result<Self> {
+        let address = Self::read(&request.path, &request.raw_query)?;
+        match question::is_one(request) {
+            true => Ok(address.asking(Some(question::number(&request.body)?))),
+            false => Ok(address),
+        }
+    }
+
+    /// The same address, with a question there.
+    pub fn asking(self, question: Option<Sha256>) -> Self {
+        Self { question, ..self }
+    }
+
+    /// The number of what is asked there.
+    pub fn question(&self) -> Option<Sha256> {
+        self.question
+    }
+
+    /// Whether it is one of those by which git fetches. What they answer depends on the protocol's version.
+    pub fn is_git(&self) -> bool {
+        let refs = self.path.ends_with("/info/refs") && self.query == "service=git-upload-pack";
+        refs || self.question.is_some()
     }
 
     /// Reads an address as people write it.
@@ -105,7 +138,12 @@ impl Address {
     /// apart that share host and name; that it is short does no harm, for every kept answer holds its
     /// whole address.
     pub fn folder(&self) -> String {
-        let number = Sha256::of(self.shown().as_bytes()).to_hex();
+        let mut text = self.shown();
+        if let Some(question) = self.question {
+            // No address holds a line break.
+            text.push_str(&format!("\n{question}"));
+        }
+        let number = Sha256::of(text.as_bytes()).to_hex();
         let number = number.get(..16).unwrap_or_default();
         format!("{KEPT}/{}/{}/{number}/", self.host, self.name())
     }

@@ -1,6 +1,6 @@
 //! Errors as plain text, which every client shows to people. Must never show an internal cause.
 
-use cofferdam_format_kit::Answer;
+use cofferdam_format_kit::{Answer, status_of};
 use cofferdam_types::{Error, ErrorKind};
 use http::{StatusCode, header};
 
@@ -15,24 +15,10 @@ pub fn answer(error: &Error) -> Answer {
         return Answer::bytes(StatusCode::METHOD_NOT_ALLOWED, "text/plain; charset=utf-8", text)
             .with_header(header::ALLOW, "GET, HEAD");
     }
-    Answer::bytes(status(error.kind()), "text/plain; charset=utf-8", text)
-}
-
-fn status(kind: ErrorKind) -> StatusCode {
-    match kind {
-        ErrorKind::Invalid => StatusCode::BAD_REQUEST,
-        ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,
-        ErrorKind::Forbidden | ErrorKind::PolicyRefused | ErrorKind::AwaitingApproval => {
-            StatusCode::FORBIDDEN
-        }
-        ErrorKind::NotFound => StatusCode::NOT_FOUND,
-        ErrorKind::Conflict => StatusCode::CONFLICT,
-        ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+    // Upstream's bytes contradict what upstream says: the fault is beyond us, not the client's.
+    let status = match error.kind() {
         ErrorKind::VerificationFailed => StatusCode::BAD_GATEWAY,
-        ErrorKind::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
-        ErrorKind::MissingVolume | ErrorKind::Stale | ErrorKind::Unavailable => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
-        ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-    }
+        _ => status_of(error),
+    };
+    Answer::bytes(status, "text/plain; charset=utf-8", text)
 }

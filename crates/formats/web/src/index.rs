@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use cofferdam_format_kit::{Answer, FileRef, Request, View};
+use cofferdam_format_kit::{Answer, FileRef, Request, View, html_text};
 use cofferdam_types::{Error, Result};
 use http::{StatusCode, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -35,7 +35,7 @@ async fn all(request: &Request, view: &dyn View) -> Result<Answer> {
     }
     let mut rows = String::new();
     for name in names {
-        let _ = writeln!(rows, "<li><a href=\"?package={}\">{}</a></li>", encode(name), escape(name));
+        let _ = writeln!(rows, "<li><a href=\"?package={}\">{}</a></li>", encode(name), html_text(name));
     }
     if let Some(next) = next {
         let _ = writeln!(rows, "<li><a href=\"?after={}\">more</a></li>", encode(&next));
@@ -64,8 +64,8 @@ async fn one(key: &str, request: &Request, view: &dyn View) -> Result<Answer> {
         let _ = writeln!(
             rows,
             "<li><a href=\"{}\">{}</a> {} {} bytes <code>sha256:{}</code></li>",
-            escape(&file.path),
-            escape(&kept.url),
+            html_text(&file.path),
+            html_text(&kept.url),
             kept.status,
             file.size,
             file.sha256
@@ -80,13 +80,13 @@ async fn one(key: &str, request: &Request, view: &dyn View) -> Result<Answer> {
 
 fn entry(kept: &Kept, recorded: &Value, file: &FileRef) -> Value {
     json!({
-        "url": kept.url, "status": kept.status, "size": file.size, "sha256": file.sha256,
+        "url": kept.url, "question": kept.question, "status": kept.status, "size": file.size, "sha256": file.sha256,
         "path": file.path, "recorded": recorded,
     })
 }
 
 fn page_of(title: &str, rows: &str) -> Answer {
-    let title = escape(title);
+    let title = html_text(title);
     let text = format!(
         "<!doctype html><meta charset=\"utf-8\"><title>{title}</title><h1>{title}</h1><ul>\n{rows}</ul>\n"
     );
@@ -96,8 +96,4 @@ fn page_of(title: &str, rows: &str) -> Answer {
 
 fn encode(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -5,6 +5,7 @@
 //! | `GET /https/<host>/<path>?<query>`, `GET /http/…` | `File`, settled to a kept answer | the answer as it came |
 //! | `GET /kept/<host>/<name>/<number>/<number>` | `File` | that kept answer |
 //! | `GET /`, `GET /?package=<host>/<folder>/<folder>` | `Api("list")` | the view: JSON, or HTML |
+//! | `POST /https/<host>/<path>/git-upload-pack` of git | `File`, settled by the question too | the answer as it came |
 //! | any other method on an address | `Api("refused")` | 405 with the reason |
 //!
 //! The package is the host with the first folders of the path; a version is a file's name and the number of
@@ -17,14 +18,15 @@ mod coords;
 mod error;
 mod index;
 mod inspect;
+mod question;
 mod serve;
 
 use std::cmp::Ordering;
 
 use async_trait::async_trait;
 use cofferdam_format_kit::{
-    Accepted, Answer, ClientSetup, Document, Door, Draft, Format, Recorded, Request, Route, Traits, Upload,
-    Upstream, View, Want,
+    Accepted, Answer, ClientSetup, Document, Door, Draft, Format, Question, Recorded, Request, Route, Traits,
+    Upload, Upstream, View, Want,
 };
 use cofferdam_types::{Error, Result, Secret};
 use serde_json::Value;
@@ -57,6 +59,10 @@ impl Format for Web {
         serve::route(request)
     }
 
+    fn takes_question(&self, request: &Request) -> Option<u64> {
+        question::is_one(request).then_some(question::MAX)
+    }
+
     async fn settle(&self, request: &Request, route: &Route, view: &dyn View) -> Result<Route> {
         serve::settle(request, route, view).await
     }
@@ -75,11 +81,13 @@ impl Format for Web {
 
     fn want(&self, request: &Request, route: &Route) -> Option<Want> {
         let Route::File { package: Some(_), path } = route else { return None };
-        let address = coords::Address::read(&request.path, &request.raw_query).ok()?;
+        let address = coords::Address::of(request).ok()?;
+        let body = address.question().map(|_| request.body.clone());
         Some(Want::Address {
             shown: path.clone(),
             whole: Secret::new(address.whole()),
             headers: inspect::request_headers(&request.headers),
+            question: body.map(|body| Question { media_type: question::MEDIA_TYPE, body }),
         })
     }
 
@@ -91,8 +99,9 @@ impl Format for Web {
         door: &dyn Door,
     ) -> Result<Recorded> {
         match want {
-            Want::Address { whole, headers, .. } => {
-                collect::answer(whole.expose(), headers, view, upstream, door).await
+            Want::Address { whole, headers, question, .. } => {
+                let asked = (whole.expose().as_str(), question.as_ref());
+                collect::answer(asked, headers, view, upstream, door).await
             }
             Want::Index { .. } | Want::File { .. } => {
                 Err(Error::not_found("only addresses are recorded here"))

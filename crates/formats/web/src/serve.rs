@@ -1,26 +1,27 @@
 //! Reads: the route of a request, which kept answer it means, and that answer as it came.
 
 use cofferdam_format_kit::{Answer, Body, FileRef, Request, Route, View, path_segments};
-use cofferdam_types::{Error, ErrorKind, Result, Sha256};
+use cofferdam_types::{Error, ErrorKind, Result, Sha256, address::DIGEST_HEADER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use crate::{
     coords::{Address, KEPT},
     index,
     inspect::Kept,
+    question,
 };
 
 /// The header that says that an answer is a kept one, with the digest of its body.
-pub const DIGEST: HeaderName = HeaderName::from_static("x-cofferdam-digest");
+pub const DIGEST: HeaderName = HeaderName::from_static(DIGEST_HEADER);
 
 /// See the table in the crate's documentation.
 pub fn route(request: &Request) -> Option<Route> {
     let address = request.path.starts_with("/https/") || request.path.starts_with("/http/");
-    if request.method != Method::GET {
+    if request.method != Method::GET && !(address && question::is_one(request)) {
         return address.then_some(Route::Api("refused"));
     }
     if address {
-        return Some(match Address::read(&request.path, &request.raw_query) {
+        return Some(match Address::of(request) {
             Ok(address) => Route::File { path: address.shown(), package: Some(address.package()) },
             Err(_) => Route::Api("bad-address"),
         });
@@ -46,6 +47,9 @@ pub async fn given<'a>(
     kept: &'a [(FileRef, Kept)],
     view: &dyn View,
 ) -> Result<Option<&'a (FileRef, Kept)>> {
+    if kept.is_empty() {
+        return Ok(None);
+    }
     let given = view.given(&address.folder()).await?;
     Ok(given.iter().find_map(|path| kept.iter().find(|(file, _)| file.path == *path)))
 }
@@ -53,7 +57,7 @@ pub async fn given<'a>(
 /// The committed file that a request for an address means: what this recording was given, else the
 /// answer that was recorded last.
 pub async fn settle(request: &Request, route: &Route, view: &dyn View) -> Result<Route> {
-    let Ok(address) = Address::read(&request.path, &request.raw_query) else { return Ok(route.clone()) };
+    let Ok(address) = Address::of(request) else { return Ok(route.clone()) };
     if !matches!(route, Route::File { .. }) {
         return Ok(route.clone());
     }
@@ -69,9 +73,9 @@ pub async fn serve(request: &Request, route: &Route, view: &dyn View) -> Result<
         Route::File { path, .. } => file(path, view).await,
         Route::Api("list") => index::listing(request, view).await,
         Route::Api("refused") => Err(refused(&request.method)),
-        Route::Api("bad-address") => Err(Address::read(&request.path, &request.raw_query)
-            .err()
-            .unwrap_or_else(|| Error::not_found("no such address"))),
+        Route::Api("bad-address") => {
+            Err(Address::of(request).err().unwrap_or_else(|| Error::not_found("no such address")))
+        }
         _ => Err(Error::not_found("no such address")),
     }
 }
@@ -114,7 +118,7 @@ fn not_recorded(address: &Address) -> Error {
 fn refused(method: &Method) -> Error {
     Error::forbidden(
         "method-not-recorded",
-        format!("{method} is not recorded: only what is fetched by GET or HEAD can be replayed"),
+        format!("{method} is not recorded: only what is fetched by GET or HEAD, or by git, can be replayed"),
     )
     .hint("fetch it by GET, or leave this step out of the recorded build")
 }

@@ -1,11 +1,11 @@
 //! Stories of recorded addresses: kept as they came, replayed as they were seen, admitted, refused.
 
 use cofferdam_format_kit::{
-    Change, Draft, Format as _, Recorded, RepositoryKind, Route, View as _,
+    Change, Connection, Draft, Format as _, Recorded, RepositoryKind, Route, Tls, View as _,
     conformance::{MemoryRepository, MemoryUpstream, check},
 };
 use cofferdam_format_web::Web;
-use cofferdam_types::{ErrorKind, Result, Sha256};
+use cofferdam_types::{ErrorKind, Result, Sha256, Timestamp};
 use http::{HeaderMap, Method, StatusCode, header};
 use serde_json::Value;
 
@@ -173,6 +173,48 @@ async fn credentials_are_asked_with_and_never_kept() {
 }
 
 #[tokio::test]
+async fn a_user_and_password_in_a_redirect_or_its_text_are_never_kept() {
+    let location = [("location", "https://me:hunter2@store.example/x"), ("etag", "\"r\"")];
+    let upstream = upstream()
+        .with_answer("https://files.example/a", StatusCode::FOUND, &location, "at me:hunter2@store.example")
+        .with_answer(
+            "https://files.example/b",
+            StatusCode::FOUND,
+            &[("location", "/c")],
+            "<a href=\"https://me:hunter2@store.example/x\">here</a>",
+        );
+    let repository = mirror();
+    let first = record(&repository, &upstream, "/https/files.example/a").await;
+    let live = first.answer.as_ref().expect("the recorded client is led to the real place");
+    assert_eq!(live.headers[header::LOCATION], location[0].1);
+    let second = record(&repository, &upstream, "/https/files.example/b").await;
+    let kept = format!("{:?}{:?}", first.changes, second.changes);
+    assert!(!kept.contains("hunter2"), "{kept}");
+    for path in ["/https/files.example/a", "/https/files.example/b"] {
+        let (status, headers, body) = get(&repository, path).await;
+        assert_eq!((status, body.as_str()), (StatusCode::FOUND, ""));
+        assert!(!headers.contains_key(header::ETAG), "a tag is one of bytes");
+    }
+    assert_eq!(Web.admit(&claim(&first), &repository).await.unwrap(), claim(&first));
+    record(&repository, &upstream, "/https/files.example/a").await;
+    assert_eq!(upstream.asked().len(), 3, "only upstream knows the password: it is asked again");
+}
+
+#[tokio::test]
+async fn a_link_with_a_token_is_followed_by_the_recorded_client_and_kept_without_it() {
+    let link = "<https://files.example/list?page=2&private_token=hunter2>; rel=\"next\"";
+    let upstream =
+        upstream().with_answer("https://files.example/list", StatusCode::OK, &[("link", link)], "[1]");
+    let repository = mirror();
+    let recorded = record(&repository, &upstream, "/https/files.example/list").await;
+    assert_eq!(recorded.answer.as_ref().expect("the real link").headers[header::LINK], link);
+    assert!(!format!("{:?}", recorded.changes).contains("hunter2"));
+    let (_, headers, body) = get(&repository, "/https/files.example/list").await;
+    assert_eq!(body, "[1]", "it is no redirect: its body stays");
+    assert_eq!(headers[header::LINK], "<https://files.example/list?page=2&private_token=***>; rel=\"next\"");
+}
+
+#[tokio::test]
 async fn two_credentials_are_asked_twice_even_in_one_recording() {
     let repository = mirror();
     let upstream = upstream().with("https://files.example/x?key=1", "text/plain", "one").with(
@@ -266,6 +308,44 @@ async fn a_claim_crosses_and_one_that_does_not_follow_from_its_bytes_is_refused(
     let mut elsewhere = good.clone();
     elsewhere.files[0].path = "kept/files.example/tool.tar.gz/0/0".into();
     assert!(Web.admit(&elsewhere, &repository).await.is_err());
+}
+
+#[tokio::test]
+async fn what_the_connection_said_crosses_with_an_answer_and_makes_it_no_other() {
+    let tls = Tls {
+        version: "1.3".into(),
+        chain: vec![Sha256::of(b"own"), Sha256::of(b"between")],
+        subject: "CN=files.example".into(),
+        issuer: "CN=Authority".into(),
+        not_after: Timestamp::from_seconds(2_000_000_000),
+    };
+    let said = Connection { peer: "192.0.2.7:443".parse().ok(), tls: Some(tls) };
+    let upstream = || upstream().with("https://files.example/o/r/v1/tool.tar.gz", "application/gzip", "tool");
+    let repository = mirror();
+    let good = claim(&record(&repository, &upstream().over(said.clone()), TOOL).await);
+    assert_eq!(serde_json::from_value::<Connection>(good.meta["connection"].clone()).unwrap(), said);
+    assert_eq!(Web.admit(&good, &repository).await.unwrap(), good);
+
+    let other = mirror();
+    let without = claim(&record(&other, &upstream(), TOOL).await);
+    assert_eq!((&without.version, &without.files), (&good.version, &good.files));
+    assert!(without.meta.get("connection").is_none());
+
+    for (pointer, wrong) in [
+        ("/connection/tls/version", "0.9".into()),
+        ("/connection/tls/subject", "a\u{1b}[2J".into()),
+        ("/connection/tls/chain", serde_json::json!([])),
+        ("/connection/peer", "me:secret@192.0.2.7".into()),
+        ("/connection", "anything".into()),
+    ] {
+        let mut claim = good.clone();
+        *claim.meta.pointer_mut(pointer).unwrap() = wrong;
+        let error = Web.admit(&claim, &repository).await.unwrap_err();
+        assert_eq!(error.code(), "claim-mismatch", "{pointer}");
+    }
+    let mut more = good.clone();
+    more.meta["connection"]["cookie"] = "a".into();
+    assert_eq!(Web.admit(&more, &repository).await.unwrap_err().code(), "claim-mismatch");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 mod support;
 
+use cofferdam_testkit::GitBackend;
 use support::{World, digest_of, ran};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -220,6 +221,64 @@ async fn git_clones_over_plain_files() {
     let done = ran(&mut git).unwrap();
     assert!(done.ok, "{}", done.stderr);
     assert_eq!(std::fs::read_to_string(target.join("hello.txt")).unwrap(), "hello\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn git_clones_by_its_own_protocol_and_the_site_gets_the_question_decoded() {
+    let world = World::new().await;
+    let Some(backend) = GitBackend::find(world.folder()) else {
+        println!("skipped: git: not on this machine");
+        return;
+    };
+    // Sixty branches that share nothing: a question of more than 1024 bytes, which git compresses.
+    backend.script(
+        "git init -q work; cd work; for n in $(seq 60); do git checkout -q --orphan b$n; echo $n > n; \
+         git add n; git commit -qm $n; done; cd ..; git clone -q --bare work repo.git",
+    );
+    world.site.answers_git("https/files.example:PORT", backend);
+    let resolve = format!("http.curloptResolve=files.example:{}:127.0.0.1", world.front.port());
+    for (protocol, header) in [("2", "version=2"), ("1", "version=1"), ("0", "")] {
+        let target = world.folder().join(format!("clone-{protocol}"));
+        let mut git = world.trusting("git");
+        let version = format!("protocol.version={protocol}");
+        git.args(["-c", &resolve, "-c", &version, "clone", "-q", &world.url("/repo.git")]).arg(&target);
+        let done = ran(&mut git).unwrap();
+        assert!(done.ok, "{protocol}: {}", done.stderr);
+        assert_eq!(std::fs::read_to_string(target.join("n")).unwrap().trim(), "60");
+        let asked = world.site.asked();
+        let post = asked.iter().rfind(|a| a.method == "POST").expect("a question");
+        assert!(post.path.ends_with("/repo.git/git-upload-pack"), "{}", post.path);
+        assert_eq!(post.git_protocol, header);
+        assert!(!post.headers.contains(&"content-encoding".to_owned()), "{:?}", post.headers);
+        let text = String::from_utf8_lossy(&post.body);
+        assert!(post.body.len() > 1024 && text.contains("want "), "{text}");
+    }
+    let told = world.told(1).await;
+    assert!(told.iter().all(|t| t.refused.is_none()), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_and_a_question_that_is_too_long_are_refused_with_the_reason() {
+    let world = World::new().await;
+    let show = ["-sS", "-w", " %{http_code}", "-H", "Expect:"];
+    let large = world.folder().join("large");
+    std::fs::write(&large, vec![b'0'; (4 << 20) + 1]).unwrap();
+    let large = format!("@{}", large.display());
+    let asks = "Content-Type: application/x-git-upload-pack-request";
+    let pushes = "Content-Type: application/x-git-receive-pack-request";
+    for (kind, path, body, status, word) in [
+        (pushes, "/r.git/git-receive-pack", "0000", "405", "git-upload-pack"),
+        (asks, "/api/query", "0000", "405", "POST is not recorded"),
+        (asks, "/r.git/git-upload-pack", large.as_str(), "413", "more than"),
+    ] {
+        let args = ["-H", kind, "--data-binary", body, &world.url(path)];
+        let Some(done) = ran(world.curl().args(show).args(args)) else { return };
+        assert!(done.text().ends_with(status) && done.text().contains(word), "{path}: {}", done.text());
+    }
+    let asks = ["-H", asks, "-H", "Content-Encoding: br", "--data-binary", "0000"];
+    let done = ran(world.curl().args(show).args(asks).arg(world.url("/r.git/git-upload-pack"))).unwrap();
+    assert!(done.text().ends_with("415"), "{}", done.text());
+    assert_eq!(world.site.asked().len(), 0, "none of it reached the site");
 }
 
 const JAVA: &str = r#"

@@ -15,7 +15,8 @@ use axum::{
     response::Response,
 };
 use cofferdam_gateway::{Asked, Authority, Destination, Gateway, Report, client_trust};
-use cofferdam_types::{Clock as _, Secret, Sha256, time::SystemClock};
+use cofferdam_testkit::{GitAsked, GitBackend};
+use cofferdam_types::{Clock as _, Secret, Sha256, address::DIGEST_HEADER, time::SystemClock};
 use tokio::{net::TcpListener, sync::watch};
 
 pub const NAME: &str = "files.example";
@@ -30,11 +31,17 @@ type Kept = (u16, Vec<(String, String)>, Vec<u8>);
 struct Table {
     port: u16,
     answers: HashMap<String, Kept>,
+    /// A server for git and the path before its repositories.
+    git: Option<(String, GitBackend)>,
     asked: Vec<SiteAsked>,
 }
 
 #[derive(Clone, Debug)]
 pub struct SiteAsked {
+    pub method: String,
+    pub path: String,
+    pub git_protocol: String,
+    pub body: Vec<u8>,
     pub authorization: String,
     pub headers: Vec<String>,
 }
@@ -66,6 +73,13 @@ impl FakeSite {
         }
     }
 
+    /// Every repository of a server for git.
+    pub fn answers_git(&self, path: &str, git: GitBackend) {
+        let mut table = self.0.lock().unwrap();
+        let path = format!("/r/web/{path}").replace("PORT", &table.port.to_string());
+        table.git = Some((path, git));
+    }
+
     pub fn asked(&self) -> Vec<SiteAsked> {
         self.0.lock().unwrap().asked.clone()
     }
@@ -80,22 +94,45 @@ impl FakeSite {
 }
 
 async fn answer(State(site): State<FakeSite>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, 64 << 20).await.unwrap();
     let mut table = site.0.lock().unwrap();
-    let header = |name| request.headers().get(name).map_or("", |v| v.to_str().unwrap()).to_owned();
+    let header = |name| parts.headers.get(name).map_or("", |v| v.to_str().unwrap()).to_owned();
+    let path = parts.uri.path_and_query().unwrap().as_str();
     table.asked.push(SiteAsked {
+        method: parts.method.to_string(),
+        path: path.to_owned(),
+        git_protocol: header("git-protocol"),
+        body: body.to_vec(),
         authorization: header("authorization"),
-        headers: request.headers().keys().map(|k| k.as_str().to_owned()).collect(),
+        headers: parts.headers.keys().map(|k| k.as_str().to_owned()).collect(),
     });
-    let path = request.uri().path_and_query().unwrap().as_str();
+    if let Some((below, git)) = &table.git
+        && let Some(path) = parts.uri.path().strip_prefix(below.as_str())
+    {
+        let (status, headers, body) = git.answer(&GitAsked {
+            method: parts.method.as_str(),
+            path,
+            query: parts.uri.query().unwrap_or_default(),
+            media_type: &header("content-type"),
+            protocol: &header("git-protocol"),
+            body: &body,
+        });
+        return kept(status, &headers, &body);
+    }
     let Some((status, headers, body)) = table.answers.get(path) else {
         let text = format!("cofferdam: {path} is not recorded here\nask for it\n");
         return Response::builder().status(404).body(Body::from(text)).unwrap();
     };
-    let mut response = Response::builder().status(*status).header("x-cofferdam-digest", digest_of(body));
+    kept(*status, headers, body)
+}
+
+fn kept(status: u16, headers: &[(String, String)], body: &[u8]) -> Response {
+    let mut response = Response::builder().status(status).header(DIGEST_HEADER, digest_of(body));
     for (name, value) in headers {
         response = response.header(name, value);
     }
-    response.body(Body::from(body.clone())).unwrap()
+    response.body(Body::from(body.to_vec())).unwrap()
 }
 
 #[derive(Clone, Default)]

@@ -1,14 +1,16 @@
-//! The HTTP library, set up for one registry: trust, proxy, time-outs.
+//! The HTTP library, set up for one registry or for every address: trust, proxy, time-outs.
 //!
-//! Trust is the system's (which honours `SSL_CERT_FILE` and `SSL_CERT_DIR`) plus the bundle that the
-//! person's client was told of. It must never switch certificate checks off.
+//! Trust is the system's (which honours `SSL_CERT_FILE` and `SSL_CERT_DIR`) plus, for a
+//! registry, the bundle that the person's client was told of. It must never switch certificate checks off.
 
-use std::{fs, io::Read as _, path::Path};
+use std::{fs, io::Read as _, path::Path, sync::Arc};
 
 use cofferdam_types::{Error, Result};
 use reqwest::{Certificate, Client, ClientBuilder, Proxy, dns::Resolve, redirect::Policy};
+use rustls::{ClientConfig, crypto::aws_lc_rs};
+use rustls_platform_verifier::Verifier;
 
-use super::Options;
+use super::{Options, evidence::Evidence};
 use crate::Found;
 
 /// Largest CA bundle read, in bytes. The usual system bundle is about 0.2 MiB.
@@ -27,15 +29,37 @@ fn common(options: &Options, decode: bool) -> ClientBuilder {
         .gzip(decode)
 }
 
-/// A client for addresses of any host, whose names `resolver` looks up.
-pub fn build_open(options: &Options, resolver: impl Resolve + 'static) -> Result<Client> {
-    let builder = common(options, false).dns_resolver(resolver);
-    let builder = if options.proxy_from_env { builder } else { builder.no_proxy() };
-    builder.build().map_err(|e| {
+/// A client for addresses of any host, whose names `resolver` looks up, and what is told of its connections.
+pub fn build_open(options: &Options, resolver: impl Resolve + 'static) -> Result<(Client, Evidence)> {
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| {
         Error::invalid("upstream-tls", "no connection to the outside can be set up")
             .hint("check the CA certificates of this machine (SSL_CERT_FILE, SSL_CERT_DIR)")
-            .with_source(e)
-    })
+            .with_source(source)
+    };
+    let evidence = Evidence::new(options.proxy_from_env && names_proxy());
+    let tls = watched_tls(&evidence).map_err(|e| failed(e.into()))?;
+    let builder = common(options, false).dns_resolver(resolver).tls_backend_preconfigured(tls).tls_info(true);
+    let builder = if options.proxy_from_env { builder } else { builder.no_proxy() };
+    let client = builder.build().map_err(|e| failed(e.into()))?;
+    Ok((client, evidence))
+}
+
+/// TLS as the library sets it up itself, with the platform's verifier, whose chains are noted.
+fn watched_tls(evidence: &Evidence) -> std::result::Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = Arc::new(Verifier::new(Arc::clone(&provider))?);
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    // "Dangerous" is a verifier of one's own; this one decides nothing itself.
+    let config = config.dangerous().with_custom_certificate_verifier(evidence.watching(verifier));
+    let mut config = config.with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// Whether the environment names a proxy for anything.
+fn names_proxy() -> bool {
+    let named = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"].into_iter().any(|n| named(n) || named(&n.to_lowercase()))
 }
 
 /// A client for `found`; `decode` says whether bodies may travel compressed.

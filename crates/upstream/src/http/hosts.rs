@@ -1,4 +1,4 @@
-//! How many requests are open to one host at a time.
+//! How many requests are open to one host at a time. Who waits longest is next.
 //!
 //! It must never grow with the number of hosts that upstream's links name: idle ones are forgotten.
 
@@ -55,6 +55,20 @@ impl Hosts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn turns_go_to_those_who_wait_in_their_order() {
+        use futures::FutureExt as _;
+        let hosts = Hosts::new(1);
+        let url = Url::parse("http://busy.upstream.example/").unwrap();
+        let held = hosts.enter(&url).await.unwrap();
+        let (mut first, mut second) = (hosts.enter(&url).boxed(), hosts.enter(&url).boxed());
+        assert!((&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none());
+        drop(held);
+        assert!((&mut second).now_or_never().is_none(), "the second does not push in");
+        drop((&mut first).now_or_never().expect("the first has its turn").unwrap());
+        assert!((&mut second).now_or_never().is_some());
+    }
 
     #[tokio::test]
     async fn hosts_that_are_idle_are_forgotten_but_busy_ones_keep_their_count() {

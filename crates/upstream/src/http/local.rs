@@ -1,8 +1,9 @@
 //! Addresses of this machine and its link, which a recorded build must not reach through the site.
 //!
 //! The site dials with its own rights: its loopback interface has its database, its link has the cloud's
-//! metadata. Names are checked where they are looked up, so that no name leads there either. Must never be
-//! asked about a registry that a person configured: that may well stand on this machine.
+//! metadata. Addresses are checked as they are written, names where they are looked up, so that no name leads
+//! there either. Only [`super::WebUpstream`] asks: a registry that a person configured may well stand on this
+//! machine. Must never let a name through because one of its addresses is open: the others are taken out.
 
 use std::net::{IpAddr, SocketAddr};
 

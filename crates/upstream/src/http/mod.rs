@@ -1,4 +1,15 @@
-//! One registry over HTTP, behind the [`Upstream`] trait.
+//! Upstream over HTTP, behind the [`Upstream`] trait: one registry here, every address in `web`.
+//!
+//! | module | what |
+//! |---|---|
+//! | `client` | the HTTP library, set up |
+//! | `evidence` | what TLS said, for people |
+//! | `hosts` | turns at one host |
+//! | `body` | a body as a stream, and its failures |
+//! | `web` | [`WebUpstream`]: arbitrary addresses |
+//! | `local` | which of those are this machine itself |
+//! | `resume` | a body that goes on where it broke off |
+//! | `partial` | what has arrived of one, kept over a restart |
 //!
 //! What a file's bytes are is decided by its digest, so a file is asked for with
 //! `Accept-Encoding: identity` and never decoded; an index (a request with an `Accept`) may travel
@@ -10,8 +21,10 @@
 
 mod body;
 mod client;
+mod evidence;
 mod hosts;
 mod local;
+mod partial;
 mod resume;
 mod web;
 
@@ -52,7 +65,7 @@ impl Default for Options {
             connect_timeout: Duration::from_secs(15),
             read_timeout: Duration::from_secs(60),
             retries: Retries::default(),
-            per_host: 8,
+            per_host: 6,
             proxy_from_env: true,
         }
     }
@@ -182,7 +195,7 @@ fn fetched(at: Url, answer: reqwest::Response, permit: hosts::Permit) -> Fetched
     let status = answer.status();
     let headers = answer.headers().clone();
     let url = at.to_string();
-    Fetched { status, headers, body: body::stream(shown(&at), answer, permit), url }
+    Fetched { status, headers, body: body::stream(shown(&at), answer, permit), url, connection: None }
 }
 
 /// The target of a redirect, if this is one that a GET follows.
@@ -198,10 +211,16 @@ fn is_transient(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
 }
 
-/// `Retry-After` in seconds; its date form is left to the back-off (RFC 9110 §10.2.3).
+/// `Retry-After`, in seconds or as a date (RFC 9110 §10.2.3). A date counts from the answer's own `Date`, so
+/// that a clock that is wrong on either side does no harm; without one the back-off decides.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+    let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
+    let after = text(header::RETRY_AFTER)?;
+    if let Ok(seconds) = after.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let (then, now) = (httpdate::parse_http_date(after).ok()?, text(header::DATE)?);
+    Some(then.duration_since(httpdate::parse_http_date(now).ok()?).unwrap_or_default())
 }
 
 /// An address for people and logs: without the query, which in a link to a file store is a key to it,
@@ -261,4 +280,24 @@ fn no_answer(url: &Url, error: reqwest::Error) -> Error {
     Error::new(ErrorKind::Unavailable, code, format!("{} {what}", shown(url)))
         .hint(hint)
         .with_source(error.without_url())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_asked_for_in_seconds_or_until_a_date() {
+        let of = |pairs: &[(http::HeaderName, &'static str)]| {
+            let pairs = pairs.iter().map(|(n, v)| (n.clone(), HeaderValue::from_static(v)));
+            retry_after(&pairs.collect()).map(|d| d.as_secs())
+        };
+        let (after, now) = (header::RETRY_AFTER, (header::DATE, "Tue, 15 Nov 1994 08:12:31 GMT"));
+        assert_eq!(of(&[(after.clone(), " 7 ")]), Some(7));
+        let later = (after.clone(), "Tue, 15 Nov 1994 08:12:41 GMT");
+        assert_eq!(of(&[later.clone(), now.clone()]), Some(10));
+        assert_eq!(of(&[(after.clone(), "Mon, 14 Nov 1994 08:12:31 GMT"), now]), Some(0), "it is past");
+        assert_eq!(of(&[later]), None, "a date alone says nothing between two clocks");
+        assert_eq!(of(&[(after, "soon")]), None);
+    }
 }

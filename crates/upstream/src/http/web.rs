@@ -4,21 +4,25 @@
 //! are the person's own (`HTTPS_PROXY` and its kin, `SSL_CERT_FILE`). It must never add a credential, send
 //! one that stands in an address before the host, or reach this machine itself unless that is allowed.
 
+use std::{path::PathBuf, sync::Arc};
+
 use async_trait::async_trait;
-use cofferdam_format_kit::{Fetched, Upstream};
-use cofferdam_types::{Error, Result};
+use cofferdam_format_kit::{Fetched, Question, Upstream};
+use cofferdam_types::{Clock, Error, Result};
 use http::{HeaderMap, HeaderValue, header};
 use url::Url;
 
-use super::{Options, client, hosts, is_transient, local, no_answer, resume, retry_after, shown};
-use crate::{Retries, retry::Attempt};
+use super::{Options, client, evidence::Evidence, hosts, local, partial::Partials, resume, shown};
+use crate::Retries;
 
 /// Every address that http and https lead to.
 pub struct WebUpstream {
     client: reqwest::Client,
+    evidence: Evidence,
     hosts: hosts::Hosts,
     retries: Retries,
     local: bool,
+    partials: Option<Partials>,
 }
 
 impl WebUpstream {
@@ -27,12 +31,22 @@ impl WebUpstream {
     /// # Errors
     /// `Invalid` when this machine's roots or the proxy of the environment cannot be used.
     pub fn new(options: &Options, local: bool) -> Result<Self> {
+        let (client, evidence) = client::build_open(options, local::Resolver { local })?;
         Ok(Self {
-            client: client::build_open(options, local::Resolver { local })?,
+            client,
+            evidence,
             hosts: hosts::Hosts::new(options.per_host),
             retries: options.retries,
             local,
+            partials: None,
         })
+    }
+
+    /// Keeps what has arrived of large files in `folder`, so that a download goes on after a restart. The
+    /// folder is this upstream's alone; `clock` says what in it is too old.
+    #[must_use]
+    pub fn keeping(self, folder: PathBuf, clock: Arc<dyn Clock>) -> Self {
+        Self { partials: Some(Partials::new(folder, clock)), ..self }
     }
 
     fn check(&self, text: &str) -> Result<Url> {
@@ -54,20 +68,18 @@ impl WebUpstream {
         }
         Ok(url)
     }
+}
 
-    async fn attempt(&self, url: &Url, headers: &HeaderMap) -> Attempt<Result<reqwest::Response>> {
-        match self.client.get(url.clone()).headers(headers.clone()).send().await {
-            Ok(answer) if is_transient(answer.status()) => {
-                let after = retry_after(answer.headers());
-                Attempt::Again { last: Ok(answer), after }
-            }
-            Ok(answer) => Attempt::Done(Ok(answer)),
-            Err(error) => {
-                let error = error.without_url();
-                tracing::debug!(url = shown(url), error = %error, "an address did not answer");
-                Attempt::Again { last: Err(no_answer(url, error)), after: None }
-            }
-        }
+impl WebUpstream {
+    async fn download(&self, url: &str, headers: &HeaderMap, question: Option<Question>) -> Result<Fetched> {
+        let url = self.check(url)?;
+        let permit = self.hosts.enter(&url).await?;
+        let mut headers = headers.clone();
+        headers.entry(header::ACCEPT_ENCODING).or_insert(HeaderValue::from_static("identity"));
+        let (client, evidence, retries) = (self.client.clone(), self.evidence.clone(), self.retries);
+        let download =
+            resume::Download { client, evidence, url, headers, question, retries, _permit: permit };
+        download.run(self.partials.as_ref()).await
     }
 }
 
@@ -88,14 +100,10 @@ impl Upstream for WebUpstream {
     }
 
     async fn fetch(&self, url: &str, headers: &HeaderMap) -> Result<Fetched> {
-        let url = self.check(url)?;
-        let permit = self.hosts.enter(&url).await?;
-        let mut headers = headers.clone();
-        headers.entry(header::ACCEPT_ENCODING).or_insert(HeaderValue::from_static("identity"));
-        let answer = self.retries.run(|| self.attempt(&url, &headers)).await?;
-        let (status, there, at) = (answer.status(), answer.headers().clone(), url.to_string());
-        let client = self.client.clone();
-        let download = resume::Download { client, url, headers, retries: self.retries, _permit: permit };
-        Ok(Fetched { status, headers: there, url: at, body: resume::stream(download, answer) })
+        self.download(url, headers, None).await
+    }
+
+    async fn ask(&self, url: &str, headers: &HeaderMap, question: &Question) -> Result<Fetched> {
+        self.download(url, headers, Some(question.clone())).await
     }
 }
