@@ -20,7 +20,7 @@ use tokio_rustls::LazyConfigAcceptor;
 
 use crate::{
     authority::Authority,
-    forward::{Outgoing, Site, refused},
+    forward::{Outgoing, Pending, Site, refused},
     report::{Asked, Report},
     request::{Peer, target},
 };
@@ -127,8 +127,9 @@ impl Gateway {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        let (done, mut told) = unbounded_channel();
-        let (place, tls, mut requests) = (peer.origin(), peer.tls, 0);
+        let (done, told) = unbounded_channel();
+        let mut teller = Teller { report, told, requests: 0 };
+        let (place, tls) = (peer.origin(), peer.tls);
         let ended = {
             let service = service_fn(|request| self.answer(&peer, request, done.clone()));
             let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
@@ -136,17 +137,14 @@ impl Gateway {
             loop {
                 tokio::select! {
                     ended = &mut connection => break ended,
-                    Some(asked) = told.recv() => {
-                        requests += 1;
-                        report.request(asked);
-                    }
+                    Some(asked) = teller.told.recv() => teller.tell(asked),
                 }
             }
         };
-        requests += drain(&mut told, report);
+        teller.rest();
         let why = match ended {
             Err(error) if error.is_parse() => format!("no HTTP/1.1: {error}"),
-            _ if tls && requests == 0 => SILENT.to_owned(),
+            _ if tls && teller.requests == 0 => SILENT.to_owned(),
             Err(error) => {
                 tracing::debug!(%error, place, "a connection of a sandbox broke off");
                 return Ok(());
@@ -157,34 +155,57 @@ impl Gateway {
         Ok(())
     }
 
-    async fn answer(
+    /// What is asked is noted before anything is waited for: a client that is gone already is told of too.
+    fn answer(
         &self,
         peer: &Peer,
         request: Request<Incoming>,
         done: UnboundedSender<Asked>,
-    ) -> std::result::Result<Response<Outgoing>, Infallible> {
+    ) -> impl Future<Output = std::result::Result<Response<Outgoing>, Infallible>> {
         let (parts, _) = request.into_parts();
-        Ok(match target(peer, &parts) {
-            Ok(target) => self.0.site.ask(parts.method, target, &parts.headers, done).await,
-            Err(refusal) => {
-                let method = parts.method.to_string();
+        let method = parts.method.to_string();
+        let target = target(peer, &parts);
+        let url = match &target {
+            Ok(target) => target.shown.clone(),
+            Err(_) => {
                 let path = parts.uri.path_and_query().map_or("", |p| p.as_str());
-                let url =
-                    cofferdam_types::address::address_without_secrets(&format!("{}{path}", peer.origin()));
-                refused(refusal, Asked { method, url, ..Asked::default() }, &done)
+                cofferdam_types::address::address_without_secrets(&format!("{}{path}", peer.origin()))
             }
-        })
+        };
+        let asked = Pending::new(Asked { method, url, ..Asked::default() }, done);
+        async move {
+            Ok(match target {
+                Ok(target) => self.0.site.ask(parts.method, target, &parts.headers, asked).await,
+                Err(refusal) => refused(refusal, asked),
+            })
+        }
     }
 }
 
-/// Tells what has been said meanwhile, and how much that was.
-fn drain(told: &mut UnboundedReceiver<Asked>, report: &dyn Report) -> usize {
-    let mut many = 0;
-    while let Ok(asked) = told.try_recv() {
-        many += 1;
-        report.request(asked);
+/// Tells of the requests of a connection; when it is given up, also of those that were under way.
+struct Teller<'a> {
+    report: &'a dyn Report,
+    told: UnboundedReceiver<Asked>,
+    requests: usize,
+}
+
+impl Teller<'_> {
+    fn tell(&mut self, asked: Asked) {
+        self.requests += 1;
+        self.report.request(asked);
     }
-    many
+
+    fn rest(&mut self) {
+        while let Ok(asked) = self.told.try_recv() {
+            self.tell(asked);
+        }
+    }
+}
+
+impl Drop for Teller<'_> {
+    fn drop(&mut self) {
+        self.rest();
+    }
 }
 
 /// To whom a client speaks: by the name in its TLS greeting, else the name that it looked up, else the

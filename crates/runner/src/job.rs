@@ -348,7 +348,7 @@ impl Work<'_> {
         self.pump(&mut running).await?;
         let outcome = running.wait().await?;
         if let Some(watched) = &self.watched {
-            for line in watched.seen(&running).text().lines() {
+            for line in watched.seen(&mut running).await?.text().lines() {
                 self.log.line(line.trim()).await?;
             }
         }

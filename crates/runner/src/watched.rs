@@ -154,10 +154,16 @@ impl Watched {
         }
     }
 
-    /// What the run has done with its network since this was last asked.
-    pub fn seen(&self, running: &Running) -> Seen {
+    /// What the run has done with its network since this was last asked. Waits for the end of `running` first, and so
+    /// for the last line: a request is told when its connection has ended, after the client itself, and one that is
+    /// still under way then as broken off.
+    ///
+    /// # Errors
+    /// As [`Running::wait`].
+    pub async fn seen(&self, running: &mut Running) -> Result<Seen> {
+        running.wait().await?;
         let asked = std::mem::take(&mut *self.heard.0.lock().unwrap_or_else(PoisonError::into_inner));
-        Seen { asked, log: running.network_log().unwrap_or_default() }
+        Ok(Seen { asked, log: running.network_log().unwrap_or_default() })
     }
 }
 

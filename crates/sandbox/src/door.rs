@@ -53,7 +53,13 @@ pub async fn serve(
         });
     }
     drop(listener);
-    let _ = tokio::time::timeout(DRAIN, async { while relays.join_next().await.is_some() {} }).await;
+    finish(relays).await;
+}
+
+/// Gives what is open [`DRAIN`] to finish; afterwards nothing of it is left, finished or not.
+pub async fn finish(mut open: JoinSet<()>) {
+    let _ = tokio::time::timeout(DRAIN, async { while open.join_next().await.is_some() {} }).await;
+    open.shutdown().await;
 }
 
 async fn admit(

@@ -37,6 +37,6 @@ pub async fn run(context: &Context, command: &[String]) -> Result<ExitCode> {
         eprintln!("{why}");
     }
     let outcome = running.wait().await?;
-    eprint!("{}", watched.seen(&running).text());
+    eprint!("{}", watched.seen(&mut running).await?.text());
     Ok(ExitCode::from(u8::try_from(code_of(&outcome.status)).unwrap_or(1)))
 }

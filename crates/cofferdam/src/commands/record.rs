@@ -198,7 +198,7 @@ pub async fn run_build(
         code: code_of(&outcome.status),
         duration: outcome.duration,
         connections: outcome.connections,
-        network: watched.seen(&running),
+        network: watched.seen(&mut running).await?,
         output,
     })
 }

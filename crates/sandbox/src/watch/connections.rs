@@ -43,8 +43,27 @@ pub async fn serve(listener: AsyncFd<OwnedFd>, shared: Arc<Shared>, mut ended: w
         let Some(stream) = accepted else { break };
         tasks.spawn(one(stream, Arc::clone(&shared)));
     }
+    // Nobody is left inside: what still waits is all, and its clients are gone, so it is decided at once.
+    while let Some(stream) = waiting(&listener) {
+        if tasks.len() >= MAX_TASKS {
+            door::finish(std::mem::take(&mut tasks)).await;
+        }
+        tasks.spawn(one(stream, Arc::clone(&shared)));
+    }
     drop(listener);
-    let _ = tokio::time::timeout(door::DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
+    door::finish(tasks).await;
+}
+
+/// A connection that waits in the queue now.
+fn waiting(listener: &AsyncFd<OwnedFd>) -> Option<TcpStream> {
+    loop {
+        match accept_now(listener).and_then(TcpStream::from_std) {
+            Ok(stream) => return Some(stream),
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
+            Err(_) => return None,
+        }
+    }
 }
 
 /// The next connection, also one that its client has already given up: who connects and resets at

@@ -37,7 +37,7 @@ pub struct NetworkLog {
     pub lines: Vec<Noted>,
     /// Attempts that are in none of the lines, because there were too many different ones.
     pub more: u64,
-    /// Packets that came faster than they could be looked at.
+    /// Packets and questions that came faster than they could be looked at.
     pub missed_packets: u64,
 }
 

@@ -171,8 +171,8 @@ pub trait Watcher: Send + Sync + 'static {
     /// What to do with a TCP connection.
     fn decide(&self, attempt: &Attempt) -> Verdict;
 
-    /// Takes a connection after [`Verdict::Take`], all its bytes unread. The future is dropped a
-    /// little after the end of the sandbox. The default resets it.
+    /// Takes a connection after [`Verdict::Take`], all its bytes unread. What is not finished 2 seconds after the
+    /// end of the sandbox is dropped; after [`crate::Running::wait`] none is left. The default resets it.
     fn take(&self, attempt: Attempt, stream: TcpStream) -> TakeFuture {
         drop(attempt);
         let _ = stream.set_zero_linger();
@@ -304,4 +304,18 @@ fn received(socket: &AsyncFd<OwnedFd>, buffer: &mut [u8]) -> Option<usize> {
         libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT)
     };
     usize::try_from(length).ok()
+}
+
+/// Datagrams that a socket's full buffer has dropped: `SO_MEMINFO` of socket(7), `SK_MEMINFO_DROPS`.
+fn dropped(socket: &AsyncFd<OwnedFd>) -> u64 {
+    const SO_MEMINFO: libc::c_int = 55;
+    const DROPS: usize = 8;
+    let mut numbers = [0_u32; 9];
+    let mut length = size_of_val(&numbers) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes.
+    unsafe {
+        let fd = socket.as_raw_fd();
+        libc::getsockopt(fd, libc::SOL_SOCKET, SO_MEMINFO, numbers.as_mut_ptr().cast(), &raw mut length);
+    }
+    u64::from(numbers[DROPS])
 }

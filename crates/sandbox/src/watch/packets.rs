@@ -39,7 +39,11 @@ pub async fn serve(socket: AsyncFd<OwnedFd>, shared: Arc<Shared>, mut ended: wat
         }
     }
     drain(&socket, &shared, LAST).await;
-    shared.recorder.missed_packets(missed(&socket));
+    let mut unseen = missed(&socket);
+    while super::received(&socket, &mut [0; SNAP]).is_some() {
+        unseen += 1;
+    }
+    shared.recorder.missed_packets(unseen);
     // The kernel waits for all processors when a packet socket is closed; nobody waits for that.
     tokio::task::spawn_blocking(move || drop(socket));
 }

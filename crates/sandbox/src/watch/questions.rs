@@ -36,11 +36,9 @@ pub async fn serve(socket: AsyncFd<OwnedFd>, shared: Arc<Shared>, mut ended: wat
             }
         }
     }
-    for _ in 0..BATCH {
-        if !drain(&socket, &shared).await {
-            break;
-        }
-    }
+    // Nobody is left inside, so this ends when the socket's buffer is empty.
+    while drain(&socket, &shared).await {}
+    shared.recorder.missed_packets(super::dropped(&socket));
 }
 
 async fn drain(socket: &AsyncFd<OwnedFd>, shared: &Shared) -> bool {

@@ -1,0 +1,81 @@
+//! What a run did with its network is told, all of it.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use cofferdam_runner::{Seen, SiteDoor, Target, Watched};
+use cofferdam_sandbox::{Exit, SandboxSpec};
+use tokio::net::TcpListener;
+
+/// Whether this machine can watch; says so by name when not.
+fn can_watch(story: &str) -> bool {
+    let missing = cofferdam_sandbox::probe()
+        .into_iter()
+        .find(|check| !check.ok && (check.required || check.name == "watched network"));
+    if let Some(check) = &missing {
+        println!("skipped: {story}: {}: {}", check.name, check.detail);
+    }
+    missing.is_none()
+}
+
+/// A site that answers no request for an address, however long it is waited for.
+async fn silent_site() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let never = || async { std::future::pending::<()>().await };
+    let routes = Router::new().fallback(never);
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    address
+}
+
+/// Runs a script to its end beside a site.
+async fn run(site: SocketAddr, script: &str) -> (Exit, Seen) {
+    let door = SiteDoor { listen: "127.0.0.1:8080".parse().unwrap(), to: Target::Tcp(site) };
+    let watched = Watched::new(door, "token").unwrap();
+    let trust = tempfile::tempdir().unwrap();
+    let mut spec = SandboxSpec::new(["bash", "-c", script]);
+    spec.env = vec![("PATH".into(), std::env::var_os("PATH").unwrap())];
+    watched.trust(&mut spec, trust.path()).unwrap();
+    let (mut running, unwatched) = watched.spawn(spec).await.unwrap();
+    assert_eq!(unwatched, None);
+    let seen = watched.seen(&mut running).await.unwrap();
+    (running.wait().await.unwrap().status, seen)
+}
+
+/// Asks, and leaves without waiting for the answer.
+const HASTY: &str = r#"
+for n in 1 2 3 4 5 6 7 8; do
+  exec 3<>/dev/tcp/files.example/80; printf 'GET /%s HTTP/1.1\r\nHost: files.example\r\n\r\n' $n >&3
+done"#;
+
+#[tokio::test]
+async fn a_request_whose_client_is_gone_is_told_as_broken_off() {
+    if !can_watch("a_request_whose_client_is_gone_is_told_as_broken_off") {
+        return;
+    }
+    let (exit, seen) = run(silent_site().await, HASTY).await;
+    assert_eq!(exit, Exit::Code(0));
+    let mut told: Vec<_> = seen.asked.iter().map(|a| a.url.as_str()).collect();
+    told.sort_unstable();
+    let want: Vec<_> = (1..=8).map(|n| format!("http://files.example/{n}")).collect();
+    assert_eq!(told, want);
+    assert!(seen.asked.iter().all(|a| a.refused.as_deref().is_some_and(|why| why.starts_with("broken off"))));
+    let taken: u64 = seen.log.lines.iter().filter(|l| l.attempt.port == 80).map(|l| l.count).sum();
+    assert_eq!(taken, 8);
+}
+
+/// Two requests at once: whoever serves the first cannot see that the client is gone.
+const PIPELINED: &str = r#"
+exec 3<>/dev/tcp/files.example/80
+one='GET /%s HTTP/1.1\r\nHost: files.example\r\n\r\n'; printf "$one$one" first second >&3"#;
+
+#[tokio::test]
+async fn a_request_under_way_at_the_end_is_given_up_in_time_and_told() {
+    if !can_watch("a_request_under_way_at_the_end_is_given_up_in_time_and_told") {
+        return;
+    }
+    let (exit, seen) = run(silent_site().await, PIPELINED).await;
+    assert_eq!(exit, Exit::Code(0));
+    let told: Vec<_> = seen.asked.iter().map(|a| (a.url.as_str(), a.refused.as_deref())).collect();
+    assert_eq!(told, [("http://files.example/first", Some("broken off after 0 bytes of the answer"))]);
+}
