@@ -337,8 +337,7 @@ impl Work<'_> {
                 Sandbox::spawn(spec).await?
             }
             Some(watched) => {
-                watched.trust(&mut spec, &self.folder.path("trust"))?;
-                let (running, unwatched) = watched.spawn(spec).await?;
+                let (running, unwatched) = watched.start(spec, &self.folder.path("trust")).await?;
                 if let Some(why) = unwatched {
                     self.log.line(&why).await?;
                 }

@@ -170,6 +170,56 @@ async fn a_client_that_waits_for_the_server_is_refused_in_time() {
     assert_eq!(only(&log, Transport::Tcp).attempt.port, 22);
 }
 
+/// Waits for clients that may be slow to begin.
+struct Patient(Duration);
+
+impl Watcher for Patient {
+    fn decide(&self, attempt: &Attempt) -> Verdict {
+        if attempt.http_host.is_some() { Verdict::Take } else { Verdict::Refuse }
+    }
+
+    fn patience(&self, attempt: &Attempt) -> Duration {
+        if attempt.port == 8443 { self.0 } else { Duration::from_millis(70) }
+    }
+}
+
+/// The refusal of the second connection proves that the first was already waited for longer than usual.
+const SLOW: &str = r#"
+import socket
+slow = socket.create_connection(("slow.example", 8443), 10)
+other = socket.create_connection(("192.0.2.22", 22), 10)
+try: other.recv(1)
+except ConnectionResetError: print("refused")
+slow.sendall(b"GET / HTTP/1.1\r\nHost: slow.example\r\n\r\n")
+try: slow.recv(1)
+except ConnectionResetError: pass
+"#;
+
+#[tokio::test]
+async fn a_watcher_may_wait_longer_for_a_client_that_is_slow_to_begin() {
+    if !can_watch("a_watcher_may_wait_longer_for_a_client_that_is_slow_to_begin", "python3") {
+        return;
+    }
+    let network = watched(Patient(Duration::from_secs(10)), Vec::new());
+    let (_, out, err, log) = observe(python(SLOW, network)).await;
+    assert_eq!(out, "refused\n", "{err}");
+    let slow = log.lines.iter().find(|line| line.attempt.port == 8443).unwrap();
+    assert_eq!((slow.decision, slow.attempt.http_host.as_deref()), (Decision::Taken, Some("slow.example")));
+}
+
+#[tokio::test]
+async fn who_keeps_silent_before_a_patient_watcher_is_refused_all_the_same() {
+    if !can_watch("who_keeps_silent_before_a_patient_watcher_is_refused_all_the_same", "python3") {
+        return;
+    }
+    let script = SILENT.replace("22)", "8443)").replace("10)", "30)");
+    let network = watched(Patient(Duration::from_millis(300)), Vec::new());
+    let (outcome, out, _, log) = observe(python(&script, network)).await;
+    assert_eq!(out, "('192.0.2.22', 8443)\nreset\n");
+    assert!(outcome.duration >= Duration::from_millis(300) && outcome.duration < AT_ONCE, "{outcome:?}");
+    assert_eq!(only(&log, Transport::Tcp).decision, Decision::Refused);
+}
+
 #[tokio::test]
 async fn a_relay_leads_to_a_server_outside_and_a_door_beside_it() {
     if !can_watch("a_relay_leads_to_a_server_outside_and_a_door_beside_it", "curl") {

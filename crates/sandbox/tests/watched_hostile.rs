@@ -141,6 +141,8 @@ async fn who_connects_and_resets_at_once_is_still_seen() {
     let (_, _, err, log) = observe(python(HASTY, alone())).await;
     assert_eq!(counted(&log, Transport::Tcp), 200, "{log:#?} {err}");
     assert!(log.lines.iter().all(|line| line.attempt.host() == "203.0.113.8" && line.attempt.port == 4000));
+    let decided = [Decision::Refused, Decision::HungUp];
+    assert!(log.lines.iter().all(|line| decided.contains(&line.decision)), "{log:#?}");
 }
 
 const SILENT_CROWD: &str = r#"

@@ -31,8 +31,7 @@ pub async fn run(context: &Context, command: &[String]) -> Result<ExitCode> {
         .prefix("cofferdam-trust-")
         .tempdir()
         .map_err(|e| Error::io("making a folder for the authority", e))?;
-    watched.trust(&mut spec, trust.path())?;
-    let (mut running, unwatched) = watched.spawn(spec).await?;
+    let (mut running, unwatched) = watched.start(spec, trust.path()).await?;
     if let Some(why) = unwatched {
         eprintln!("{why}");
     }

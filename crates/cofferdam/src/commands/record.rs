@@ -180,12 +180,11 @@ pub async fn run_build(
     let build = Build { command, folder: &folder, home: &home, site, setups: &setups, secret: &place.secret };
     let mut spec = build.spec()?;
     let watched = Watched::new(door(site), token)?;
-    watched.trust(&mut spec, &place.root.path().join("trust"))?;
     if quiet {
         // Both streams of a build in one order, as a person would see them.
         (spec.stdout, spec.stderr) = (Stdio::Piped, Stdio::Piped);
     }
-    let (mut running, unwatched) = watched.spawn(spec).await?;
+    let (mut running, unwatched) = watched.start(spec, &place.root.path().join("trust")).await?;
     if let Some(why) = unwatched {
         eprintln!("{why}");
     }

@@ -18,14 +18,21 @@ fn can_watch(story: &str) -> bool {
     missing.is_none()
 }
 
-/// A site that answers no request for an address, however long it is waited for.
-async fn silent_site() -> SocketAddr {
+async fn site(routes: Router) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let never = || async { std::future::pending::<()>().await };
-    let routes = Router::new().fallback(never);
     tokio::spawn(async move { axum::serve(listener, routes).await });
     address
+}
+
+/// A site that answers no request for an address, however long it is waited for.
+async fn silent_site() -> SocketAddr {
+    site(Router::new().fallback(|| async { std::future::pending::<()>().await })).await
+}
+
+/// A site that has every address.
+async fn full_site() -> SocketAddr {
+    site(Router::new().fallback(|| async { ([("x-cofferdam-digest", "sha256:00")], "kept\n") })).await
 }
 
 /// Runs a script to its end beside a site.
@@ -35,8 +42,7 @@ async fn run(site: SocketAddr, script: &str) -> (Exit, Seen) {
     let trust = tempfile::tempdir().unwrap();
     let mut spec = SandboxSpec::new(["bash", "-c", script]);
     spec.env = vec![("PATH".into(), std::env::var_os("PATH").unwrap())];
-    watched.trust(&mut spec, trust.path()).unwrap();
-    let (mut running, unwatched) = watched.spawn(spec).await.unwrap();
+    let (mut running, unwatched) = watched.start(spec, trust.path()).await.unwrap();
     assert_eq!(unwatched, None);
     let seen = watched.seen(&mut running).await.unwrap();
     (running.wait().await.unwrap().status, seen)
@@ -78,4 +84,21 @@ async fn a_request_under_way_at_the_end_is_given_up_in_time_and_told() {
     assert_eq!(exit, Exit::Code(0));
     let told: Vec<_> = seen.asked.iter().map(|a| (a.url.as_str(), a.refused.as_deref())).collect();
     assert_eq!(told, [("http://files.example/first", Some("broken off after 0 bytes of the answer"))]);
+}
+
+/// The refusal of a client that waits for its server proves that the other was waited for longer than that.
+const SLOW: &str = r#"
+exec 3<>/dev/tcp/files.example/8443; exec 4<>/dev/tcp/192.0.2.1/22
+cat <&4
+printf 'GET /slow HTTP/1.1\r\nHost: files.example:8443\r\nConnection: close\r\n\r\n' >&3; tail -n 1 <&3"#;
+
+#[tokio::test]
+async fn a_client_that_is_slow_to_begin_on_a_port_of_its_own_is_answered() {
+    if !can_watch("a_client_that_is_slow_to_begin_on_a_port_of_its_own_is_answered") {
+        return;
+    }
+    let (_, seen) = run(full_site().await, SLOW).await;
+    let told: Vec<_> = seen.asked.iter().map(|a| (a.url.as_str(), a.status, a.refused.as_deref())).collect();
+    assert_eq!(told, [("http://files.example:8443/slow", Some(200), None)], "{:#?}", seen.log);
+    assert!(seen.text().contains("refused: 192.0.2.1:22 by bash"), "{}", seen.text());
 }

@@ -68,6 +68,8 @@ pub enum Transport {
 pub enum Decision {
     /// It was reset, or the kernel said that nobody is there.
     Refused,
+    /// The client had reset it already, before anything could be decided.
+    HungUp,
     /// Its bytes were relayed.
     Relayed,
     /// The watcher took it.
@@ -162,10 +164,17 @@ pub type TakeFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Decides about the connections of a sandbox. Called on the runtime's threads: it must not block.
 pub trait Watcher: Send + Sync + 'static {
     /// A verdict that needs nothing but name, address and port, e.g. for the site itself. `None`, the
-    /// default, looks at the first bytes for at most 70 ms and then asks [`Watcher::decide`].
+    /// default, looks at the first bytes for at most [`Watcher::patience`] and then asks [`Watcher::decide`].
     fn decide_early(&self, attempt: &Attempt) -> Option<Verdict> {
         let _ = attempt;
         None
+    }
+
+    /// How long the first bytes of a connection are waited for, at most 10 seconds; 70 ms is the default. More
+    /// helps clients that are slow to begin, and keeps one waiting that wants its server to speak first.
+    fn patience(&self, attempt: &Attempt) -> Duration {
+        let _ = attempt;
+        LOOK
     }
 
     /// What to do with a TCP connection.
@@ -195,9 +204,15 @@ impl Watcher for RefuseAll {
     }
 }
 
+/// How long first bytes are waited for: a client that speaks first has done it by then, also one that
+/// reads its certificates between connecting and speaking; one that waits is still refused in 100 ms.
+const LOOK: Duration = Duration::from_millis(70);
+/// No watcher can make a client wait longer than this.
+const LONGEST_LOOK: Duration = Duration::from_secs(10);
 /// Connections that are relayed or taken at once; more are reset.
 const MAX_OPEN: usize = 256;
-/// Connections whose first bytes are waited for at once; more are decided without them.
+/// Connections whose first bytes are waited for at once, and as many again for longer than [`LOOK`]; more
+/// are decided without them.
 const MAX_LOOKING: usize = 64;
 
 /// What all parts of one watched network share.
@@ -207,8 +222,9 @@ pub(crate) struct Shared {
     names: Names,
     owners: Owners,
     traffic: Arc<Traffic>,
-    open: Arc<Semaphore>,
+    open: Semaphore,
     looking: Semaphore,
+    lingering: Semaphore,
     begin: Instant,
 }
 
@@ -226,8 +242,9 @@ impl Shared {
             names: Names::default(),
             owners: Owners::new(init),
             traffic,
-            open: Arc::new(Semaphore::new(MAX_OPEN)),
+            open: Semaphore::new(MAX_OPEN),
             looking: Semaphore::new(MAX_LOOKING),
+            lingering: Semaphore::new(MAX_LOOKING),
             begin: Instant::now(),
         }
     }

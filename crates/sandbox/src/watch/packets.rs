@@ -1,6 +1,6 @@
 //! Notices packets that are neither TCP nor questions about names: UDP, QUIC, pings, other protocols.
 //!
-//! It only looks. The kernel inside answers them itself, at once, with "port unreachable". Reading is
+//! It only looks, and must never let a packet out or answer one. The kernel inside answers them itself, at once, with "port unreachable". Reading is
 //! throttled: a flood fills the socket's own buffer, is counted there and dropped.
 
 use std::net::{IpAddr, SocketAddr};

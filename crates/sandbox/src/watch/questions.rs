@@ -1,7 +1,8 @@
-//! Answers the sandbox's questions about names, whichever server they were meant for.
+//! Answers the sandbox's questions about names, whichever server they were meant for, so that a name which
+//! is dialled later is known: one socket on port 53 of every address.
 //!
-//! One socket on port 53 of every address; the answer leaves from the address that was asked. It
-//! must never ask anybody outside.
+//! It must never ask anybody outside, and never answer from another address than the one that was asked,
+//! which a client would not believe.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
