@@ -22,7 +22,7 @@ use crate::{
     authority::Authority,
     forward::{Outgoing, Pending, Site, refused},
     report::{Asked, Report},
-    request::{Peer, target},
+    request::{Peer, printable, target},
 };
 
 /// The first byte of a TLS connection: a handshake record (RFC 8446, section 5.1).
@@ -46,6 +46,8 @@ pub struct Destination {
     pub address: SocketAddr,
     /// Whether TLS is expected there. What is spoken is seen from the first byte all the same.
     pub tls: bool,
+    /// Who dials, such as `curl` or `node for esbuild@0.21.5`; the site is told with each request.
+    pub asked_by: Option<String>,
 }
 
 /// Answers connections of one recording, replay or job. Cheap to clone.
@@ -113,11 +115,11 @@ impl Gateway {
                 return Ok(());
             }
         };
-        let place = peer.origin();
+        let (place, by) = (peer.origin(), peer.by.clone());
         match start.into_stream(config).await {
             Ok(stream) => self.over_http(stream, peer, report).await,
             Err(error) => {
-                report.request(Asked { url: place, refused: Some(failure(&error)), ..Asked::default() });
+                report.request(Asked { url: place, refused: Some(failure(&error)), by, ..Asked::default() });
                 Ok(())
             }
         }
@@ -129,7 +131,7 @@ impl Gateway {
     {
         let (done, told) = unbounded_channel();
         let mut teller = Teller { report, told, requests: 0 };
-        let (place, tls) = (peer.origin(), peer.tls);
+        let (place, tls, by) = (peer.origin(), peer.tls, peer.by.clone());
         let ended = {
             let service = service_fn(|request| self.answer(&peer, request, done.clone()));
             let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
@@ -151,7 +153,7 @@ impl Gateway {
             }
             Ok(()) => return Ok(()),
         };
-        report.request(Asked { url: place, refused: Some(why), ..Asked::default() });
+        report.request(Asked { url: place, refused: Some(why), by, ..Asked::default() });
         Ok(())
     }
 
@@ -172,7 +174,7 @@ impl Gateway {
                 cofferdam_types::address::address_without_secrets(&format!("{}{path}", peer.origin()))
             }
         };
-        let asked = Pending::new(Asked { method, url, ..Asked::default() }, done);
+        let asked = Pending::new(Asked { method, url, by: peer.by.clone(), ..Asked::default() }, done);
         async move {
             Ok(match target {
                 Ok(target) => self.0.site.ask(parts.method, target, &parts.headers, asked).await,
@@ -213,14 +215,19 @@ impl Drop for Teller<'_> {
 fn peer(to: &Destination, greeted: Option<&str>, tls: bool) -> Peer {
     let host = greeted.or(to.name.as_deref()).map_or_else(|| to.address.ip().to_string(), str::to_owned);
     let host = host.trim_end_matches('.').to_ascii_lowercase();
-    Peer { tls, host, port: to.address.port() }
+    Peer { tls, host, port: to.address.port(), by: by(to) }
+}
+
+/// Who dials.
+fn by(to: &Destination) -> Option<String> {
+    to.asked_by.as_deref().map(printable).filter(|by| !by.is_empty())
 }
 
 /// A connection that never became a request.
 fn tell(report: &dyn Report, to: &Destination, why: &str) {
     let host = to.name.clone().unwrap_or_else(|| to.address.ip().to_string());
     let url = format!("tcp://{host}:{}", to.address.port());
-    report.request(Asked { url, refused: Some(why.to_owned()), ..Asked::default() });
+    report.request(Asked { url, refused: Some(why.to_owned()), by: by(to), ..Asked::default() });
 }
 
 /// What a failed handshake means. A client that does not believe us says so by an alert, or hangs up.

@@ -26,6 +26,9 @@ use crate::{
 /// The header that says that the site gives a kept answer.
 const DIGEST: &str = "x-cofferdam-digest";
 
+/// The header that tells the site which program asks, and for which package.
+const ASKED_BY: &str = "x-cofferdam-asked-by";
+
 /// Bytes of the site's explanation that are read.
 const MAX_WORDS: usize = 64 << 10;
 
@@ -69,6 +72,9 @@ impl Site {
         (*request.method_mut(), *request.uri_mut()) = (method, uri);
         *request.headers_mut() = forwarded(headers);
         request.headers_mut().insert(header::AUTHORIZATION, self.authorization.expose().clone());
+        if let Some(by) = asked.so_far.by.as_deref().and_then(|by| HeaderValue::from_str(by).ok()) {
+            request.headers_mut().insert(ASKED_BY, by);
+        }
         match self.client.request(request).await {
             Ok(answer) if answer.headers().contains_key(DIGEST) => kept(answer, asked),
             Ok(answer) => in_words(answer, asked).await,

@@ -68,7 +68,7 @@ impl Seen {
     #[must_use]
     pub fn json(&self) -> Value {
         let asked: Vec<Value> = self.asked.iter().map(|a| json!({
-            "method": a.method, "url": a.url, "status": a.status, "bytes": a.bytes, "digest": a.digest, "refused": a.refused,
+            "method": a.method, "url": a.url, "status": a.status, "bytes": a.bytes, "digest": a.digest, "refused": a.refused, "by": a.by,
         })).collect();
         let mut log = self.log.clone();
         // Arguments hold credentials: `curl -H "Authorization: …"`. The program's name says enough.
@@ -119,7 +119,8 @@ impl Seen {
 fn refused_request(asked: &Asked) -> Option<String> {
     let why = asked.refused.as_deref()?;
     let what = format!("{} {}", asked.method, asked.url);
-    Some(format!("refused: {}: {why}", what.trim()))
+    let by = asked.by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
+    Some(format!("refused: {}{by}: {why}", what.trim()))
 }
 
 fn refused_connection(line: &Noted) -> Option<String> {
@@ -134,8 +135,7 @@ fn refused_connection(line: &Noted) -> Option<String> {
         (Decision::Overload, Transport::Dns) => "too many different names were asked for",
         (Decision::Overload, _) => "too many connections were open at once",
     };
-    let by = attempt.process.as_ref().map_or("", |process| process.program.as_str());
-    let by = if by.is_empty() { String::new() } else { format!(" by {by}") };
+    let by = attempt.process.as_ref().map(|process| format!(" by {}", process.who())).unwrap_or_default();
     let times = if line.count == 1 { "once".to_owned() } else { format!("{} times", line.count) };
     Some(format!("refused: {}{by}, {times}: {why}", place(attempt)))
 }
@@ -166,7 +166,12 @@ mod tests {
             tls_server_name: None,
             http_host: None,
             http_target: None,
-            process: Some(Process { pid: 7, program: "sh".into(), arguments: "sh -c secret".into() }),
+            process: Some(Process {
+                pid: 7,
+                program: "sh".into(),
+                arguments: "sh -c secret".into(),
+                package: None,
+            }),
             at: std::time::Duration::ZERO,
         };
         Noted { attempt, decision, count, first_ms: 0, last_ms: 0 }

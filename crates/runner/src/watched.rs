@@ -13,7 +13,7 @@ use std::{
 
 use cofferdam_gateway::{Authority, Destination, Gateway, client_trust, java_trust};
 use cofferdam_sandbox::{
-    Attempt, Mount, Network, Running, Sandbox, SandboxSpec, SiteDoor, TakeFuture, Target, Transport,
+    Attempt, Mount, Network, Process, Running, Sandbox, SandboxSpec, SiteDoor, TakeFuture, Target, Transport,
     UNWATCHED, Verdict, Watcher,
 };
 use cofferdam_types::{Clock as _, Error, Result, Secret, time::SystemClock};
@@ -68,6 +68,7 @@ impl Watcher for Doorkeeper {
                 name: attempt.name,
                 address: SocketAddr::new(attempt.address, attempt.port),
                 tls: attempt.tls,
+                asked_by: attempt.process.as_ref().map(Process::who),
             };
             if let Err(error) = gateway.serve(stream, to, heard.as_ref()).await {
                 tracing::debug!(%error, "a connection of a build ended early");

@@ -37,6 +37,7 @@ struct Table {
 pub struct SiteAsked {
     pub authorization: String,
     pub headers: Vec<String>,
+    pub by: String,
 }
 
 pub fn digest_of(bytes: &[u8]) -> String {
@@ -84,6 +85,7 @@ async fn answer(State(site): State<FakeSite>, request: Request) -> Response {
     let header = |name| request.headers().get(name).map_or("", |v| v.to_str().unwrap()).to_owned();
     table.asked.push(SiteAsked {
         authorization: header("authorization"),
+        by: header("x-cofferdam-asked-by"),
         headers: request.headers().keys().map(|k| k.as_str().to_owned()).collect(),
     });
     let path = request.uri().path_and_query().unwrap().as_str();
@@ -135,7 +137,12 @@ impl World {
             while let Ok((stream, _)) = listener.accept().await {
                 let (gateway, report) = (serving.clone(), report.clone());
                 let address = SocketAddr::new([203, 0, 113, 7].into(), front.port());
-                let to = Destination { name: Some(NAME.to_owned()), address, tls: true };
+                let to = Destination {
+                    name: Some(NAME.to_owned()),
+                    address,
+                    tls: true,
+                    asked_by: Some("curl for tool@1".to_owned()),
+                };
                 tokio::spawn(async move { gateway.serve(stream, to, &report).await.unwrap() });
             }
         });

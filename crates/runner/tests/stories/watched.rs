@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use axum::Router;
+use axum::http::HeaderMap;
 use cofferdam_runner::{Seen, SiteDoor, Target, Watched};
 use cofferdam_sandbox::{Exit, SandboxSpec};
 use tokio::net::TcpListener;
@@ -30,9 +31,13 @@ async fn silent_site() -> SocketAddr {
     site(Router::new().fallback(|| async { std::future::pending::<()>().await })).await
 }
 
-/// A site that has every address.
+/// A site that has every address, and answers with who asked.
 async fn full_site() -> SocketAddr {
-    site(Router::new().fallback(|| async { ([("x-cofferdam-digest", "sha256:00")], "kept\n") })).await
+    let answer = |headers: HeaderMap| async move {
+        let by = headers.get("x-cofferdam-asked-by").map_or("nobody", |by| by.to_str().unwrap());
+        ([("x-cofferdam-digest", "sha256:00")], format!("by {by}\n"))
+    };
+    site(Router::new().fallback(answer)).await
 }
 
 /// Runs a script to its end beside a site.
@@ -101,4 +106,22 @@ async fn a_client_that_is_slow_to_begin_on_a_port_of_its_own_is_answered() {
     let told: Vec<_> = seen.asked.iter().map(|a| (a.url.as_str(), a.status, a.refused.as_deref())).collect();
     assert_eq!(told, [("http://files.example:8443/slow", Some(200), None)], "{:#?}", seen.log);
     assert!(seen.text().contains("refused: 192.0.2.1:22 by bash"), "{}", seen.text());
+}
+
+const PACKAGE: &str = r#"
+export npm_package_name=esbuild npm_package_version=0.21.5
+bash -c "exec 3<>/dev/tcp/files.example/80
+printf 'GET /%s HTTP/1.1\r\nHost: files.example\r\nX-Cofferdam-Asked-By: me\r\nConnection: close\r\n\r\n' tool >&3
+grep -q '^by bash for esbuild@0.21.5$' <&3"
+exec 4<>/dev/tcp/files.example/22; cat <&4 || true"#;
+
+#[tokio::test]
+async fn the_site_and_the_log_know_for_which_package_it_was_asked() {
+    if !can_watch("the_site_and_the_log_know_for_which_package_it_was_asked") {
+        return;
+    }
+    let (exit, seen) = run(full_site().await, PACKAGE).await;
+    assert_eq!(exit, Exit::Code(0), "{:#?}", seen.log);
+    assert_eq!(seen.json()["addresses"][0]["by"], "bash for esbuild@0.21.5");
+    assert!(seen.text().contains("refused: files.example:22 by bash, once"), "{}", seen.text());
 }

@@ -5,6 +5,7 @@
 //! already, is decided at once without its first bytes.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,13 +101,14 @@ async fn one(stream: TcpStream, shared: Arc<Shared>) {
     };
     if dialled.ip().is_loopback() {
         // Somebody inside has found the listener's own address.
-        attempt.process = shared.process(Table::Tcp, &attempt, client, dialled).await;
+        attempt.process = shared.process(Table::Tcp, &attempt, client, dialled).await.0;
         shared.note(&attempt, Decision::Refused);
         return reset(&stream);
     }
+    let very;
     let verdict = match shared.watcher.decide_early(&attempt) {
         Some(verdict) => {
-            attempt.process = shared.process(Table::Tcp, &attempt, client, dialled).await;
+            (attempt.process, very) = shared.process(Table::Tcp, &attempt, client, dialled).await;
             verdict
         }
         None => {
@@ -118,14 +120,22 @@ async fn one(stream: TcpStream, shared: Arc<Shared>) {
             );
             (attempt.tls, attempt.tls_server_name) = (claim.tls, claim.server_name);
             (attempt.http_host, attempt.http_target) = (claim.http_host, claim.http_target);
-            attempt.process = process;
+            (attempt.process, very) = process;
             shared.watcher.decide(&attempt)
         }
     };
-    carry_out(verdict, attempt, stream, &shared).await;
+    let dialler = (!very).then_some((client, dialled));
+    carry_out(verdict, attempt, stream, dialler, &shared).await;
 }
 
-async fn carry_out(verdict: Verdict, attempt: Attempt, stream: TcpStream, shared: &Shared) {
+/// `dialler` are both ends of the connection when its process is that of an earlier one.
+async fn carry_out(
+    verdict: Verdict,
+    mut attempt: Attempt,
+    stream: TcpStream,
+    dialler: Option<(SocketAddr, SocketAddr)>,
+    shared: &Shared,
+) {
     if verdict == Verdict::Refuse {
         shared.note(&attempt, Decision::Refused);
         return reset(&stream);
@@ -150,7 +160,13 @@ async fn carry_out(verdict: Verdict, attempt: Attempt, stream: TcpStream, shared
             }
         },
         Verdict::Take | Verdict::Refuse => {
+            let very = match dialler {
+                Some((client, dialled)) => shared.dialler(client, dialled).await,
+                None => attempt.process.clone(),
+            };
+            attempt.process = very.clone().or(attempt.process);
             shared.note(&attempt, Decision::Taken);
+            attempt.process = very;
             shared.watcher.take(attempt, stream).await;
         }
     }

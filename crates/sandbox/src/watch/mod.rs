@@ -103,6 +103,20 @@ pub struct Process {
     pub program: String,
     /// Its arguments, joined by blanks, at most 1 KiB. A process can change what is shown here.
     pub arguments: String,
+    /// The package whose script it runs, `name@version`, where npm or cargo says so in the environment; nothing else
+    /// of that is kept. A process can claim any.
+    pub package: Option<String>,
+}
+
+impl Process {
+    /// The program, and for which package: `node for esbuild@0.21.5`, or `curl`.
+    #[must_use]
+    pub fn who(&self) -> String {
+        match &self.package {
+            Some(package) => format!("{} for {package}", self.program),
+            None => self.program.clone(),
+        }
+    }
 }
 
 /// Something that went out.
@@ -128,7 +142,8 @@ pub struct Attempt {
     pub http_host: Option<String>,
     /// The host in the target of a plain HTTP request, as proxies are asked.
     pub http_target: Option<String>,
-    /// Who. Looked for when such an attempt is new; later ones show the process of the first.
+    /// Who. Looked for when such an attempt is new; later ones show the process of the first, except that
+    /// [`Watcher::take`] is given the very process, or none when it was not found in time.
     pub process: Option<Process>,
     /// When, from the start of the command on.
     #[serde(skip)]
@@ -253,25 +268,30 @@ impl Shared {
         Attempt::new(transport, name, address, port, self.begin.elapsed())
     }
 
-    /// Who it was: looked for when the destination is new, otherwise as before.
+    /// Who it was: looked for when the destination is new, otherwise as before. True when it is the very one.
     async fn process(
         &self,
         table: Table,
         attempt: &Attempt,
         own: SocketAddr,
         remote: SocketAddr,
-    ) -> Option<Process> {
+    ) -> (Option<Process>, bool) {
         if let Some(process) = self.recorder.known(attempt) {
-            return process;
+            return (process, false);
         }
-        match self.owners.find(table, own, remote).await {
+        match self.owners.find(table, own, remote, owner::PATIENCE).await {
             Some(process) => {
                 self.recorder.learn(attempt, &process);
-                Some(process)
+                (Some(process), true)
             }
             // Of several at once, one has found it.
-            None => self.recorder.known(attempt).flatten(),
+            None => (self.recorder.known(attempt).flatten(), false),
         }
+    }
+
+    /// The very process of a connection, which need not be that of an earlier one to the same place.
+    async fn dialler(&self, own: SocketAddr, remote: SocketAddr) -> Option<Process> {
+        self.owners.find(Table::Tcp, own, remote, owner::PATIENCE_TAKEN).await
     }
 
     /// Writes an attempt down and tells the watcher when it is a new line.

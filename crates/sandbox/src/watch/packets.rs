@@ -64,7 +64,7 @@ async fn note(shared: &Shared, packet: Packet) {
     let (address, port) = (packet.to.ip(), packet.to.port());
     let mut attempt = shared.attempt(packet.transport, name.as_deref(), address, port);
     if packet.transport != Transport::Other {
-        attempt.process = shared.process(Table::Udp, &attempt, packet.from, packet.to).await;
+        attempt.process = shared.process(Table::Udp, &attempt, packet.from, packet.to).await.0;
     }
     shared.note(&attempt, Decision::Refused);
 }

@@ -58,7 +58,7 @@ async fn answer(socket: &AsyncFd<OwnedFd>, shared: &Shared, ends: Ends, question
     let server = SocketAddr::new(ends.server, 53);
     let mut attempt = shared.attempt(Transport::Dns, Some(&question.name), ends.server, 53);
     // Before the answer, while the client still waits for it.
-    attempt.process = shared.process(Table::Udp, &attempt, ends.client, server).await;
+    attempt.process = shared.process(Table::Udp, &attempt, ends.client, server).await.0;
     let address = question.wants_address().then(|| shared.names.address(&question.name));
     let (answer, decision) = match address {
         Some(Some(address)) => (Answer::Address(address), Decision::Answered),
