@@ -20,10 +20,10 @@ use tokio_rustls::LazyConfigAcceptor;
 
 use crate::{
     authority::Authority,
-    forward::{Outgoing, Site, refused},
+    forward::{Outgoing, Pending, Site, refused},
     question,
     report::{Asked, Report},
-    request::{Peer, target},
+    request::{Peer, printable, target},
 };
 
 /// The first byte of a TLS connection: a handshake record (RFC 8446, section 5.1).
@@ -47,6 +47,8 @@ pub struct Destination {
     pub address: SocketAddr,
     /// Whether TLS is expected there. What is spoken is seen from the first byte all the same.
     pub tls: bool,
+    /// Who dials, such as `curl` or `node for esbuild@0.21.5`; the site is told with each request.
+    pub asked_by: Option<String>,
 }
 
 /// Answers connections of one recording, replay or job. Cheap to clone.
@@ -114,11 +116,11 @@ impl Gateway {
                 return Ok(());
             }
         };
-        let place = peer.origin();
+        let (place, by) = (peer.origin(), peer.by.clone());
         match start.into_stream(config).await {
             Ok(stream) => self.over_http(stream, peer, report).await,
             Err(error) => {
-                report.request(Asked { url: place, refused: Some(failure(&error)), ..Asked::default() });
+                report.request(Asked { url: place, refused: Some(failure(&error)), by, ..Asked::default() });
                 Ok(())
             }
         }
@@ -128,8 +130,9 @@ impl Gateway {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        let (done, mut told) = unbounded_channel();
-        let (place, tls, mut requests) = (peer.origin(), peer.tls, 0);
+        let (done, told) = unbounded_channel();
+        let mut teller = Teller { report, told, requests: 0 };
+        let (place, tls, by) = (peer.origin(), peer.tls, peer.by.clone());
         let ended = {
             let service = service_fn(|request| self.answer(&peer, request, done.clone()));
             let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
@@ -137,65 +140,85 @@ impl Gateway {
             loop {
                 tokio::select! {
                     ended = &mut connection => break ended,
-                    Some(asked) = told.recv() => {
-                        requests += 1;
-                        report.request(asked);
-                    }
+                    Some(asked) = teller.told.recv() => teller.tell(asked),
                 }
             }
         };
-        requests += drain(&mut told, report);
+        teller.rest();
         let why = match ended {
             Err(error) if error.is_parse() => format!("no HTTP/1.1: {error}"),
-            _ if tls && requests == 0 => SILENT.to_owned(),
+            _ if tls && teller.requests == 0 => SILENT.to_owned(),
             Err(error) => {
                 tracing::debug!(%error, place, "a connection of a sandbox broke off");
                 return Ok(());
             }
             Ok(()) => return Ok(()),
         };
-        report.request(Asked { url: place, refused: Some(why), ..Asked::default() });
+        report.request(Asked { url: place, refused: Some(why), by, ..Asked::default() });
         Ok(())
     }
 
-    async fn answer(
+    /// What is asked is noted before anything is waited for: a client that is gone already is told of too.
+    fn answer(
         &self,
         peer: &Peer,
         request: Request<Incoming>,
         done: UnboundedSender<Asked>,
-    ) -> std::result::Result<Response<Outgoing>, Infallible> {
+    ) -> impl Future<Output = std::result::Result<Response<Outgoing>, Infallible>> {
         let (parts, body) = request.into_parts();
-        let question = async |target| match parts.method {
-            Method::POST => Ok((target, Some(question::read(&parts.headers, body).await?))),
-            _ => Ok((target, None)),
-        };
-        let asked = match target(peer, &parts) {
-            Ok(target) => question(target).await,
-            Err(refusal) => Err(refusal),
-        };
-        Ok(match asked {
-            Ok((target, question)) => {
-                self.0.site.ask(parts.method.clone(), target, question, &parts.headers, done).await
-            }
-            Err(refusal) => {
-                let method = parts.method.to_string();
+        let method = parts.method.to_string();
+        let target = target(peer, &parts);
+        let url = match &target {
+            Ok(target) => target.shown.clone(),
+            Err(_) => {
                 let path = parts.uri.path_and_query().map_or("", |p| p.as_str());
-                let url =
-                    cofferdam_types::address::address_without_secrets(&format!("{}{path}", peer.origin()));
-                refused(refusal, Asked { method, url, ..Asked::default() }, &done)
+                cofferdam_types::address::address_without_secrets(&format!("{}{path}", peer.origin()))
             }
-        })
+        };
+        let asked = Pending::new(Asked { method, url, by: peer.by.clone(), ..Asked::default() }, done);
+        async move {
+            let question = async |target| match parts.method {
+                Method::POST => Ok((target, Some(question::read(&parts.headers, body).await?))),
+                _ => Ok((target, None)),
+            };
+            let whole = match target {
+                Ok(target) => question(target).await,
+                Err(refusal) => Err(refusal),
+            };
+            Ok(match whole {
+                Ok((target, question)) => {
+                    self.0.site.ask(parts.method.clone(), target, question, &parts.headers, asked).await
+                }
+                Err(refusal) => refused(refusal, asked),
+            })
+        }
     }
 }
 
-/// Tells what has been said meanwhile, and how much that was.
-fn drain(told: &mut UnboundedReceiver<Asked>, report: &dyn Report) -> usize {
-    let mut many = 0;
-    while let Ok(asked) = told.try_recv() {
-        many += 1;
-        report.request(asked);
+/// Tells of the requests of a connection; when it is given up, also of those that were under way.
+struct Teller<'a> {
+    report: &'a dyn Report,
+    told: UnboundedReceiver<Asked>,
+    requests: usize,
+}
+
+impl Teller<'_> {
+    fn tell(&mut self, asked: Asked) {
+        self.requests += 1;
+        self.report.request(asked);
     }
-    many
+
+    fn rest(&mut self) {
+        while let Ok(asked) = self.told.try_recv() {
+            self.tell(asked);
+        }
+    }
+}
+
+impl Drop for Teller<'_> {
+    fn drop(&mut self) {
+        self.rest();
+    }
 }
 
 /// To whom a client speaks: by the name in its TLS greeting, else the name that it looked up, else the
@@ -203,14 +226,19 @@ fn drain(told: &mut UnboundedReceiver<Asked>, report: &dyn Report) -> usize {
 fn peer(to: &Destination, greeted: Option<&str>, tls: bool) -> Peer {
     let host = greeted.or(to.name.as_deref()).map_or_else(|| to.address.ip().to_string(), str::to_owned);
     let host = host.trim_end_matches('.').to_ascii_lowercase();
-    Peer { tls, host, port: to.address.port() }
+    Peer { tls, host, port: to.address.port(), by: by(to) }
+}
+
+/// Who dials.
+fn by(to: &Destination) -> Option<String> {
+    to.asked_by.as_deref().map(printable).filter(|by| !by.is_empty())
 }
 
 /// A connection that never became a request.
 fn tell(report: &dyn Report, to: &Destination, why: &str) {
     let host = to.name.clone().unwrap_or_else(|| to.address.ip().to_string());
     let url = format!("tcp://{host}:{}", to.address.port());
-    report.request(Asked { url, refused: Some(why.to_owned()), ..Asked::default() });
+    report.request(Asked { url, refused: Some(why.to_owned()), by: by(to), ..Asked::default() });
 }
 
 /// What a failed handshake means. A client that does not believe us says so by an alert, or hangs up.

@@ -13,8 +13,10 @@ pub struct Asked {
     pub bytes: u64,
     /// The digest of the kept body, as `sha256:…`.
     pub digest: Option<String>,
-    /// Why it was refused; none when it was answered from what is kept.
+    /// Why it was refused, or broken off before its end; none when it was answered from what is kept.
     pub refused: Option<String>,
+    /// Who asked, as [`crate::Destination::asked_by`] says.
+    pub by: Option<String>,
 }
 
 /// Told of every request at its end.

@@ -51,6 +51,17 @@ pub struct Peer {
     pub host: String,
     /// The port that it dialled.
     pub port: u16,
+    /// Who asks; printable ASCII, at most [`MAX_BY`] bytes.
+    pub by: Option<String>,
+}
+
+/// Bytes of what is said about who asks.
+pub const MAX_BY: usize = 200;
+
+/// What is said about who asks, so that a header can hold it.
+pub fn printable(by: &str) -> String {
+    let plain = |c: char| if c == ' ' || c.is_ascii_graphic() { c } else { '?' };
+    by.trim().chars().map(plain).take(MAX_BY).collect()
 }
 
 impl Peer {
@@ -164,7 +175,7 @@ mod tests {
     use super::*;
 
     fn peer(tls: bool, host: &str, port: u16) -> Peer {
-        Peer { tls, host: host.into(), port }
+        Peer { tls, host: host.into(), port, by: None }
     }
 
     fn parts(method: &str, uri: &str, headers: &[(&str, &str)]) -> Parts {
@@ -225,11 +236,24 @@ mod tests {
     }
 
     #[test]
+    fn who_asks_is_said_so_that_a_header_can_hold_it() {
+        assert_eq!(printable(" node for esbuild@0.21.5"), "node for esbuild@0.21.5");
+        assert_eq!(printable("a\r\nx-other: b\u{7f}é"), "a??x-other: b??");
+        assert_eq!(printable(&"x".repeat(1000)).len(), MAX_BY);
+    }
+
+    #[test]
     fn credentials_stay_and_headers_of_the_connection_end_with_it() {
         let asked = parts(
             "GET",
             "/",
-            &[("authorization", "Bearer x"), ("cookie", "a"), ("x-api-key", "k"), ("range", "bytes=0-1")],
+            &[
+                ("authorization", "Bearer x"),
+                ("cookie", "a"),
+                ("x-api-key", "k"),
+                ("x-cofferdam-asked-by", "me"),
+                ("range", "bytes=0-1"),
+            ],
         );
         let out = forwarded(&asked.headers);
         assert_eq!((out.len(), &out["range"]), (1, &"bytes=0-1".parse().unwrap()));

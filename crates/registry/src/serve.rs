@@ -7,7 +7,10 @@ use cofferdam_format_kit::{
     Accepted, Answer, Body, Format, Recorded, Request, Route, Upload, View as _, Want,
 };
 use cofferdam_store::{RepositoryRow, ServedRow, Tx};
-use cofferdam_types::{Error, ErrorKind, PackageUrl, Result, Sha256, address::address_without_secrets};
+use cofferdam_types::{
+    Error, ErrorKind, PackageUrl, Result, Sha256,
+    address::{ASKED_BY_HEADER, address_without_secrets},
+};
 use tokio::sync::Mutex;
 
 use crate::{
@@ -15,8 +18,6 @@ use crate::{
     view::{RepoView, TxHandle},
 };
 
-/// The header in which a sandbox's gateway says which program asks, and for which package.
-const ASKED_BY: &str = "x-cofferdam-asked-by";
 /// Characters of an asker's name that are kept.
 const LONGEST_ASKER: usize = 200;
 
@@ -256,7 +257,7 @@ async fn excluded(tx: &mut Tx, session: Session, purl: &str) -> Result<Option<Er
 /// Who asks: what a sandbox says of the program behind a connection, else what the client calls itself first.
 fn asker(request: &Request) -> Option<String> {
     let header = |name| request.headers.get(name).and_then(|v| v.to_str().ok());
-    let says = header(ASKED_BY).or_else(|| header("user-agent")?.split(' ').next())?;
+    let says = header(ASKED_BY_HEADER).or_else(|| header("user-agent")?.split(' ').next())?;
     let says: String = says.chars().filter(|c| !c.is_control()).take(LONGEST_ASKER).collect();
     (!says.is_empty()).then_some(says)
 }

@@ -1,4 +1,5 @@
-//! A job's variables as the environment of its processes.
+//! A job's variables as the environment of its processes. Nothing of the runner's own environment may ever be
+//! among them.
 //!
 //! The rules are GitLab Runner's: order counts, the last of one name wins, `$NAME` and `${NAME}` in a
 //! value that is not raw is replaced once, unknown names by nothing, `$$` by `$`; the value of a file

@@ -337,8 +337,7 @@ impl Work<'_> {
                 Sandbox::spawn(spec).await?
             }
             Some(watched) => {
-                watched.trust(&mut spec, &self.folder.path("trust"))?;
-                let (running, unwatched) = watched.spawn(spec).await?;
+                let (running, unwatched) = watched.start(spec, &self.folder.path("trust")).await?;
                 if let Some(why) = unwatched {
                     self.log.line(&why).await?;
                 }
@@ -348,7 +347,7 @@ impl Work<'_> {
         self.pump(&mut running).await?;
         let outcome = running.wait().await?;
         if let Some(watched) = &self.watched {
-            for line in watched.seen(&running).text().lines() {
+            for line in watched.seen(&mut running).await?.text().lines() {
                 self.log.line(line.trim()).await?;
             }
         }

@@ -11,6 +11,7 @@
 //! | `job` | one job, step by step |
 //! | `protocol`, `client` | the site's messages and calls |
 //! | `env`, `script`, `folder` | what a job finds inside |
+//! | `watched`, `seen` | the network beside the door, and what was done with it |
 //! | `log`, `mask` | the log, without secrets, without loss |
 //! | `glob`, `archive`, `extract` | artifacts out and in |
 
@@ -27,10 +28,12 @@ mod mask;
 mod protocol;
 mod runner;
 mod script;
+mod seen;
 mod watched;
 
 pub use cofferdam_sandbox::{Mount, SiteDoor, Target};
 pub use config::{JobLimits, RunnerConfig};
 pub use env::HOME_FILES;
 pub use runner::Runner;
-pub use watched::{Seen, Watched};
+pub use seen::Seen;
+pub use watched::Watched;

@@ -1,4 +1,5 @@
-//! What this runner reads into the protocol's messages beyond their shape: defaults and words.
+//! What this runner reads into the protocol's messages beyond their shape: defaults and words. Pure; it must
+//! never refuse a job for a field that it does not know.
 //!
 //! Names and meaning: GitLab Runner, `common/spec/spec.go`.
 

@@ -7,17 +7,19 @@ use std::{
     ffi::OsString,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
+    time::Duration,
 };
 
-use cofferdam_gateway::{Asked, Authority, Destination, Gateway, Report, client_trust, java_trust};
+use cofferdam_gateway::{Authority, Destination, Gateway, client_trust, java_trust};
 use cofferdam_sandbox::{
-    Attempt, Decision, Mount, Network, NetworkLog, Running, Sandbox, SandboxSpec, SiteDoor, TakeFuture,
-    Target, Transport, Verdict, Watcher,
+    Attempt, Mount, Network, Process, Running, Sandbox, SandboxSpec, SiteDoor, TakeFuture, Target, Transport,
+    UNWATCHED, Verdict, Watcher,
 };
-use cofferdam_types::{Clock as _, Error, ErrorKind, Result, Secret, time::SystemClock};
-use serde_json::{Value, json};
+use cofferdam_types::{Clock as _, Error, Result, Secret, time::SystemClock};
 use tokio::net::TcpStream;
+
+use crate::seen::{self, Heard, Seen};
 
 /// Where the authority of a run lies, inside.
 const TRUST: &str = "/build/trust";
@@ -29,21 +31,16 @@ const SYSTEM_BUNDLES: [&str; 3] = [
 ];
 /// The site's repository of recorded addresses.
 const ADDRESSES: &str = "/r/web/";
-/// Requests that are told one by one, at most: a build may make a million.
-const MAX_TOLD: usize = 10_000;
-
-/// What was asked of the gateway.
-#[derive(Default)]
-struct Heard(Mutex<Vec<Asked>>);
-
-impl Report for Heard {
-    fn request(&self, asked: Asked) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() < MAX_TOLD {
-            all.push(asked);
-        }
-    }
-}
+/// Ports of protocols in which the server speaks first: whoever dials one need not be waited for.
+const SERVER_SPEAKS_FIRST: [u16; 14] =
+    [21, 22, 23, 25, 110, 119, 143, 465, 587, 2222, 3306, 5900, 6667, 33060];
+/// How long a client on another port than those and the web's, whose name was looked up, may take for its first byte:
+/// a Java that has just started reads its certificates between connecting and speaking.
+const SLOW_START: Duration = Duration::from_secs(3);
+/// The time for everybody else.
+const BRIEFLY: Duration = Duration::from_millis(70);
+/// The ports on which everything is taken.
+const WEB: [u16; 2] = [80, 443];
 
 /// Hands web connections to the gateway and refuses all others.
 struct Doorkeeper {
@@ -53,10 +50,15 @@ struct Doorkeeper {
 
 impl Watcher for Doorkeeper {
     fn decide(&self, attempt: &Attempt) -> Verdict {
-        // A Java that has just started needs longer for its first byte than anybody looks for it.
-        let known = [80, 443].contains(&attempt.port);
-        let web = known || attempt.tls || attempt.http_host.is_some();
+        let web = WEB.contains(&attempt.port) || attempt.tls || attempt.http_host.is_some();
         if web && attempt.transport == Transport::Tcp { Verdict::Take } else { Verdict::Refuse }
+    }
+
+    fn patience(&self, attempt: &Attempt) -> Duration {
+        // On the web's own ports the gateway waits. Who dials an address that was never a name is rarely the web, and
+        // who waits for its server to speak is refused in 3 seconds at the latest.
+        let rarely = attempt.name.is_none() || SERVER_SPEAKS_FIRST.contains(&attempt.port);
+        if rarely || WEB.contains(&attempt.port) { BRIEFLY } else { SLOW_START }
     }
 
     fn take(&self, attempt: Attempt, stream: TcpStream) -> TakeFuture {
@@ -66,6 +68,7 @@ impl Watcher for Doorkeeper {
                 name: attempt.name,
                 address: SocketAddr::new(attempt.address, attempt.port),
                 tls: attempt.tls,
+                asked_by: attempt.process.as_ref().map(Process::who),
             };
             if let Err(error) = gateway.serve(stream, to, heard.as_ref()).await {
                 tracing::debug!(%error, "a connection of a build ended early");
@@ -96,10 +99,7 @@ impl Watched {
     }
 
     /// Makes the clients of a sandbox believe the authority; the files for it are written into `folder`.
-    ///
-    /// # Errors
-    /// `Internal` when a file cannot be written.
-    pub fn trust(&self, spec: &mut SandboxSpec, folder: &Path) -> Result<()> {
+    fn trust(&self, spec: &mut SandboxSpec, folder: &Path) -> Result<()> {
         let failed = |e| Error::io("writing the authority of a run", e);
         std::fs::create_dir_all(folder).map_err(failed)?;
         let system = SYSTEM_BUNDLES.iter().map(Path::new).find(|path| path.is_file());
@@ -132,92 +132,36 @@ impl Watched {
         Ok(())
     }
 
-    /// Starts a sandbox with this network. On a machine that cannot watch, what is dialled beside the package clients
-    /// is refused as ever; then the second part says why, to be told.
+    /// Starts a sandbox with this network, whose clients believe the authority; the files for that are written into
+    /// `trust`. On a machine that cannot watch, what is dialled beside the package clients is refused as ever; then the
+    /// second part says so, to be told.
     ///
     /// # Errors
-    /// As [`Sandbox::spawn`].
-    pub async fn spawn(&self, mut spec: SandboxSpec) -> Result<(Running, Option<String>)> {
+    /// As [`Sandbox::spawn`]; `Internal` when a file cannot be written.
+    pub async fn start(&self, mut spec: SandboxSpec, trust: &Path) -> Result<(Running, Option<String>)> {
+        self.trust(&mut spec, trust)?;
         let doors = vec![self.door.clone()];
         let plain = SandboxSpec { network: Network::Site(doors.clone()), ..spec.clone() };
         let keeper = Doorkeeper { gateway: self.gateway.clone(), heard: Arc::clone(&self.heard) };
         spec.network = Network::Watched { doors, watcher: Arc::new(keeper) };
         match Sandbox::spawn(spec).await {
-            Err(error) if error.kind() == ErrorKind::Unavailable => {
-                let why = format!(
-                    "warning: addresses that no package client asks for are refused and not recorded here: {}",
-                    error.message()
-                );
-                Ok((Sandbox::spawn(plain).await?, Some(why)))
+            Err(error) if error.code() == UNWATCHED => {
+                self.heard.unwatched(error.message());
+                let warning = format!("warning: {}: {}", seen::UNWATCHED, error.message());
+                Ok((Sandbox::spawn(plain).await?, Some(warning)))
             }
             started => Ok((started?, None)),
         }
     }
 
-    /// What the run has done with its network since this was last asked.
-    pub fn seen(&self, running: &Running) -> Seen {
-        let asked = std::mem::take(&mut *self.heard.0.lock().unwrap_or_else(PoisonError::into_inner));
-        Seen { asked, log: running.network_log().unwrap_or_default() }
-    }
-}
-
-/// What a run did with its network.
-#[derive(Clone, Debug, Default)]
-pub struct Seen {
-    /// Requests to addresses.
-    pub asked: Vec<Asked>,
-    /// Every connection and question, those of the requests included.
-    pub log: NetworkLog,
-}
-
-impl Seen {
-    /// For programs.
-    #[must_use]
-    pub fn json(&self) -> Value {
-        let asked: Vec<Value> = self.asked.iter().map(|a| json!({
-            "method": a.method, "url": a.url, "status": a.status, "bytes": a.bytes, "digest": a.digest, "refused": a.refused,
-        })).collect();
-        let mut log = self.log.clone();
-        // Arguments hold credentials: `curl -H "Authorization: …"`. The program's name says enough.
-        log.lines
-            .iter_mut()
-            .filter_map(|line| line.attempt.process.as_mut())
-            .for_each(|p| p.arguments.clear());
-        json!({ "addresses": asked, "connections": log })
-    }
-
-    /// For people: what was answered, in a line, and each thing that was refused, with the reason.
-    #[must_use]
-    pub fn text(&self) -> String {
-        let kept: Vec<&Asked> = self.asked.iter().filter(|a| a.refused.is_none()).collect();
-        let mut text = String::new();
-        if !kept.is_empty() {
-            let bytes: u64 = kept.iter().map(|a| a.bytes).sum();
-            text.push_str(&format!(
-                "  {} answers from recorded addresses, {:.1} MB\n",
-                kept.len(),
-                bytes as f64 / 1e6
-            ));
-        }
-        let mut refused: Vec<String> = self
-            .asked
-            .iter()
-            .filter_map(|a| Some(format!("  refused: {} {}: {}", a.method, a.url, a.refused.as_deref()?)))
-            .collect();
-        for line in self.log.lines.iter().filter(|line| line.decision == Decision::Refused) {
-            let by = line.attempt.process.as_ref().map_or("", |process| process.program.as_str());
-            let by = if by.is_empty() { String::new() } else { format!(" by {by}") };
-            let (host, port, times) = (line.attempt.host(), line.attempt.port, line.count);
-            refused.push(format!(
-                "  refused: {host}:{port}{by}, {times} times: only HTTP and HTTPS can be recorded"
-            ));
-        }
-        refused.sort();
-        refused.dedup();
-        for line in refused {
-            text.push_str(&line);
-            text.push('\n');
-        }
-        text
+    /// What the run has done with its network since this was last asked. Waits for the end of `running` first, and so
+    /// for the last line: a request is told when its connection has ended, after the client itself, and one that is
+    /// still under way then as broken off.
+    ///
+    /// # Errors
+    /// As [`Running::wait`].
+    pub async fn seen(&self, running: &mut Running) -> Result<Seen> {
+        running.wait().await?;
+        Ok(self.heard.take(running.network_log().unwrap_or_default()))
     }
 }

@@ -1,6 +1,6 @@
 //! The outside half of a door: accepts on the sandbox's listening socket and relays to the target.
 //!
-//! It never looks at the bytes; [`crate::relay`] moves them.
+//! It must never look at the bytes, which [`crate::relay`] moves, nor connect to anything but its target.
 
 use std::io;
 use std::sync::Arc;
@@ -18,6 +18,8 @@ use crate::spec::Target;
 const MAX_CONNECTIONS: usize = 256;
 /// How long relays may go on after the last process inside has ended.
 pub const DRAIN: Duration = Duration::from_secs(2);
+/// Before a connection is accepted that could not be, usually for want of descriptors: the queue keeps it.
+pub const LATER: Duration = Duration::from_millis(20);
 
 /// What passed all doors of a sandbox.
 #[derive(Debug, Default)]
@@ -53,7 +55,13 @@ pub async fn serve(
         });
     }
     drop(listener);
-    let _ = tokio::time::timeout(DRAIN, async { while relays.join_next().await.is_some() {} }).await;
+    finish(relays).await;
+}
+
+/// Gives what is open [`DRAIN`] to finish; afterwards nothing of it is left, finished or not.
+pub async fn finish(mut open: JoinSet<()>) {
+    let _ = tokio::time::timeout(DRAIN, async { while open.join_next().await.is_some() {} }).await;
+    open.shutdown().await;
 }
 
 async fn admit(
@@ -69,9 +77,8 @@ async fn accept(listener: &TcpListener) -> Option<TcpStream> {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => return Some(stream),
-            // The caller is out of descriptors: the queue keeps the connection until one is free.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                tokio::time::sleep(LATER).await;
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {

@@ -1,7 +1,8 @@
 //! Moves a *site* into a network namespace of its own, with nothing but `lo`.
 //!
 //! The file system is not touched: this is for a trusted process that must not be able to speak to
-//! any network. Sockets that are already open keep working in the namespace they were made in.
+//! any network. It must never add a device or a route. Sockets that are already open keep working in the
+//! namespace they were made in.
 
 use std::io;
 

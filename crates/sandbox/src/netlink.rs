@@ -1,7 +1,8 @@
-//! Netlink messages: put together in the parent, sent and acknowledged in the child.
+//! Netlink messages, by which a watched network gets its routes and rules: put together in the parent,
+//! sent and acknowledged in the child.
 //!
-//! Only what the sealed network needs: attributes, messages, batches. The sending half allocates
-//! nothing; it never interprets more of an answer than its error number.
+//! Only attributes, messages and batches. The sending half runs in the child: it must never allocate,
+//! and never interpret more of an answer than its error number.
 
 use crate::sys::{self, Sys};
 
@@ -29,6 +30,20 @@ impl Messages {
         self.bytes.extend(body);
         self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
         self.acknowledgements += usize::from(flags & libc::NLM_F_ACK as u16 != 0);
+    }
+
+    /// The same as one transaction of a subsystem of nfnetlink: all of it is done, or nothing.
+    pub fn batch(mut self, subsystem: u8) -> Self {
+        const BEGIN: u16 = 0x10;
+        const END: u16 = 0x11;
+        // struct nfgenmsg: family, version, resource in network order.
+        let body = [0, 0, 0, subsystem];
+        let mut whole = Self::default();
+        whole.push(BEGIN, 0, &body);
+        whole.bytes.append(&mut self.bytes);
+        whole.acknowledgements = self.acknowledgements;
+        whole.push(END, 0, &body);
+        whole
     }
 }
 
@@ -96,6 +111,20 @@ mod tests {
         assert_eq!(messages.bytes[..4], 24_u32.to_ne_bytes());
         assert_eq!(messages.acknowledgements, 1);
         assert_eq!(nested(2, &[attribute(1, b"abcd")])[2..4], 0x8002_u16.to_ne_bytes());
+    }
+
+    #[test]
+    fn a_batch_is_its_messages_between_a_begin_and_an_end() {
+        let mut messages = Messages::default();
+        messages.push(7, libc::NLM_F_ACK, &[1; 4]);
+        messages.push(8, libc::NLM_F_ACK, &[2; 4]);
+        let inside = messages.bytes.clone();
+        let whole = messages.batch(10);
+        let mark = HEADER + 4;
+        assert_eq!(whole.acknowledgements, 2);
+        assert_eq!(whole.bytes[mark..whole.bytes.len() - mark], inside);
+        assert_eq!(whole.bytes[4..6], 0x10_u16.to_ne_bytes());
+        assert_eq!(whole.bytes[HEADER..mark], [0, 0, 0, 10]);
     }
 
     #[test]

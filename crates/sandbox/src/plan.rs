@@ -1,5 +1,8 @@
 //! From a [`SandboxSpec`] to the child's prepared [`Plan`]: checks the request and puts the set-up
 //! steps in their one right order (the crate's README explains it).
+//!
+//! It must never change anything itself, and never leave out what was asked for because the machine lacks it:
+//! then the step fails, and with it the start.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;

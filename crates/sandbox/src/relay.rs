@@ -1,4 +1,5 @@
-//! Moves bytes between two sockets until both directions have ended, without looking at them.
+//! Moves bytes between two sockets until both directions have ended. It must never look at them, change them
+//! or hold more of them than one buffer.
 //!
 //! Small conversations are copied through one buffer. A direction that has moved [`COPIED`] bytes goes
 //! on through a pipe (splice(2)), where the kernel passes pages on instead of copying them. A slow
@@ -92,27 +93,24 @@ pub async fn both_ways(
 }
 
 async fn one_way(from: &End, to: &End, count: &AtomicU64) -> io::Result<()> {
-    let (mut buffer, mut copied) = (vec![0; BUFFER], 0);
-    while copied < COPIED {
-        let length = from.read(&mut buffer).await?;
-        if length == 0 {
-            return to.end_writing();
-        }
-        to.write_all(buffer.get(..length).unwrap_or_default()).await?;
-        count.fetch_add(length as u64, Ordering::Relaxed);
-        // Without a pipe, e.g. because all are in use, it goes on copying and asks again later.
-        copied += length as u64;
-        if copied >= COPIED {
-            match Pipe::new() {
-                Ok(pipe) => {
-                    drop(buffer);
-                    return pipe.carry(from, to, count).await;
-                }
-                Err(_) => copied = 0,
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let mut copied = 0;
+        while copied < COPIED {
+            let length = from.read(&mut buffer).await?;
+            if length == 0 {
+                return to.end_writing();
             }
+            to.write_all(buffer.get(..length).unwrap_or_default()).await?;
+            count.fetch_add(length as u64, Ordering::Relaxed);
+            copied += length as u64;
+        }
+        // Without a pipe, e.g. because all are in use, it goes on copying and asks again later.
+        if let Ok(pipe) = Pipe::new() {
+            drop(buffer);
+            return pipe.carry(from, to, count).await;
         }
     }
-    Ok(())
 }
 
 /// Pipes of the whole process: together no more than the kernel gives an ordinary user at full size.

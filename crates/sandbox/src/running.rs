@@ -1,4 +1,5 @@
-//! Starting a sandbox and holding on to it.
+//! Starting a sandbox and holding on to it. It must never let a process inside live on when the handle, the
+//! command, the time or this process has ended.
 //!
 //! The clone itself happens on one thread of its own that lives as long as the process: the kernel
 //! ties the child's death signal to the *thread* that made it, and the runtime's threads come and go.
@@ -27,6 +28,9 @@ use crate::{plan, sys};
 
 /// A set-up that takes longer than this is given up; the usual cause is a dead network file system.
 const START_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The code of the error when a machine can do everything but watch a network.
+pub const UNWATCHED: &str = "sandbox-unwatched";
 
 /// The entry point.
 #[derive(Debug)]
@@ -93,7 +97,7 @@ impl Sandbox {
     /// # Errors
     /// `Invalid` for a request that cannot be, `NotFound` when the command does not exist inside,
     /// `Unavailable` when the machine does not allow a part of the isolation (then [`crate::probe`]
-    /// says which setting to change).
+    /// says which setting to change); its code is [`UNWATCHED`] when only watching is not allowed.
     pub async fn spawn(spec: SandboxSpec) -> Result<Running> {
         let (plan, spec) = tokio::task::spawn_blocking(move || plan::prepare(&spec).map(|plan| (plan, spec)))
             .await
@@ -311,7 +315,13 @@ impl Failure {
         let program = spec.command[0].display();
         match self {
             Self::Said(Message::SetupFailed { step, errno }) => {
-                let what = plan.steps.0.get(step as usize).map(ToString::to_string).unwrap_or_default();
+                let step = step as usize;
+                let what = plan.steps.0.get(step).map(ToString::to_string).unwrap_or_default();
+                if plan.steps.only_for_watching(step) {
+                    let message = format!("the network could not be watched: {what}: {}", reason(errno));
+                    return Error::new(ErrorKind::Unavailable, UNWATCHED, message)
+                        .hint("`cofferdam doctor` has a check, \"watched network\"");
+                }
                 unavailable(format!("the sandbox could not be set up: {what}: {}", reason(errno)))
             }
             Self::Said(Message::StartFailed { stage: 6, errno: libc::ENOENT }) => {
@@ -469,4 +479,29 @@ fn starter() -> Option<mpsc::Sender<Work>> {
         Mutex::new(sender)
     });
     sender.lock().ok().map(|sender| sender.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watch::RefuseAll;
+
+    #[test]
+    fn only_what_watching_alone_needs_is_an_unwatched_network() {
+        let network = Network::Watched { doors: Vec::new(), watcher: Arc::new(RefuseAll) };
+        let spec = SandboxSpec { network, ..SandboxSpec::new(["true"]) };
+        let plan = plan::prepare(&spec).unwrap();
+        let code = |step: usize| {
+            let failed = Message::SetupFailed { step: step as i32, errno: libc::EPERM };
+            Failure::Said(failed).explain(&plan, &spec).code().to_owned()
+        };
+        let last = plan.steps.0.len() - 1;
+        let loopback =
+            plan.steps.0.iter().position(|step| matches!(step, crate::step::Step::Loopback)).unwrap();
+        assert_eq!(
+            (code(0).as_str(), code(loopback).as_str()),
+            ("sandbox-unavailable", "sandbox-unavailable")
+        );
+        assert_eq!((code(loopback + 1).as_str(), code(last).as_str()), (UNWATCHED, UNWATCHED));
+    }
 }

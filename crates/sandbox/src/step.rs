@@ -16,6 +16,14 @@ use crate::wire;
 #[derive(Debug, Default)]
 pub struct Steps(pub Vec<Step>);
 
+impl Steps {
+    /// Whether a step is one of those that only a watched network needs. They are the last, and the first of
+    /// them changes routes.
+    pub fn only_for_watching(&self, index: usize) -> bool {
+        self.0.iter().take(index.saturating_add(1)).any(|step| matches!(step, Step::Netlink { .. }))
+    }
+}
+
 /// One action of the set-up.
 #[derive(Debug)]
 pub enum Step {

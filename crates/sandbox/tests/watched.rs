@@ -11,12 +11,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cofferdam_sandbox::{
-    Attempt, Decision, Exit, Network, Noted, RefuseAll, Sandbox, SandboxSpec, SiteDoor, Stdio, Target,
-    Transport, Verdict, Watcher,
+    Attempt, Decision, Exit, Network, Noted, RefuseAll, Sandbox, SandboxSpec, SiteDoor, Stdio, TakeFuture,
+    Target, Transport, Verdict, Watcher,
 };
 use common::{possible, run};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use watching::{By, can_watch, observe, only, watched};
 
 fn refused<S: Into<std::ffi::OsString>>(command: impl IntoIterator<Item = S>) -> SandboxSpec {
@@ -170,6 +170,56 @@ async fn a_client_that_waits_for_the_server_is_refused_in_time() {
     assert_eq!(only(&log, Transport::Tcp).attempt.port, 22);
 }
 
+/// Waits for clients that may be slow to begin.
+struct Patient(Duration);
+
+impl Watcher for Patient {
+    fn decide(&self, attempt: &Attempt) -> Verdict {
+        if attempt.http_host.is_some() { Verdict::Take } else { Verdict::Refuse }
+    }
+
+    fn patience(&self, attempt: &Attempt) -> Duration {
+        if attempt.port == 8443 { self.0 } else { Duration::from_millis(70) }
+    }
+}
+
+/// The refusal of the second connection proves that the first was already waited for longer than usual.
+const SLOW: &str = r#"
+import socket
+slow = socket.create_connection(("slow.example", 8443), 10)
+other = socket.create_connection(("192.0.2.22", 22), 10)
+try: other.recv(1)
+except ConnectionResetError: print("refused")
+slow.sendall(b"GET / HTTP/1.1\r\nHost: slow.example\r\n\r\n")
+try: slow.recv(1)
+except ConnectionResetError: pass
+"#;
+
+#[tokio::test]
+async fn a_watcher_may_wait_longer_for_a_client_that_is_slow_to_begin() {
+    if !can_watch("a_watcher_may_wait_longer_for_a_client_that_is_slow_to_begin", "python3") {
+        return;
+    }
+    let network = watched(Patient(Duration::from_secs(10)), Vec::new());
+    let (_, out, err, log) = observe(python(SLOW, network)).await;
+    assert_eq!(out, "refused\n", "{err}");
+    let slow = log.lines.iter().find(|line| line.attempt.port == 8443).unwrap();
+    assert_eq!((slow.decision, slow.attempt.http_host.as_deref()), (Decision::Taken, Some("slow.example")));
+}
+
+#[tokio::test]
+async fn who_keeps_silent_before_a_patient_watcher_is_refused_all_the_same() {
+    if !can_watch("who_keeps_silent_before_a_patient_watcher_is_refused_all_the_same", "python3") {
+        return;
+    }
+    let script = SILENT.replace("22)", "8443)").replace("10)", "30)");
+    let network = watched(Patient(Duration::from_millis(300)), Vec::new());
+    let (outcome, out, _, log) = observe(python(&script, network)).await;
+    assert_eq!(out, "('192.0.2.22', 8443)\nreset\n");
+    assert!(outcome.duration >= Duration::from_millis(300) && outcome.duration < AT_ONCE, "{outcome:?}");
+    assert_eq!(only(&log, Transport::Tcp).decision, Decision::Refused);
+}
+
 #[tokio::test]
 async fn a_relay_leads_to_a_server_outside_and_a_door_beside_it() {
     if !can_watch("a_relay_leads_to_a_server_outside_and_a_door_beside_it", "curl") {
@@ -238,6 +288,48 @@ async fn a_taken_connection_has_all_its_bytes_unread() {
     let (_, out, err, log) = observe(python(TAKEN, network)).await;
     assert_eq!((out.as_str(), err.as_str()), ("taken.example 7777 first\nsecond\n\n\n", ""));
     assert_eq!(only(&log, Transport::Tcp).decision, Decision::Taken);
+}
+
+/// Two packages' scripts, one after the other, dial the same place.
+const PACKAGES: &str = r#"
+import os, subprocess, sys
+dial = """
+import socket
+s = socket.create_connection(("taken.example", 7777)); s.sendall(b"x\\n\\n"); print(s.makefile().read().split()[-1])
+"""
+for name, version in [("esbuild", "0.21.5"), ("@scope/sharp", "1.0.0"), ("", "")]:
+    env = {"TOKEN": "secret", "npm_package_name": name, "npm_package_version": version}
+    subprocess.run([sys.executable, "-c", dial], env=env, check=True)
+"#;
+
+/// Greets by the package that it was told.
+struct ByPackage;
+
+impl Watcher for ByPackage {
+    fn decide(&self, _: &Attempt) -> Verdict {
+        Verdict::Take
+    }
+
+    fn take(&self, attempt: Attempt, mut stream: TcpStream) -> TakeFuture {
+        Box::pin(async move {
+            let _ = stream.read(&mut [0; 8]).await;
+            let who = attempt.process.and_then(|process| process.package);
+            let _ = stream.write_all(who.unwrap_or("nobody".into()).as_bytes()).await;
+        })
+    }
+}
+
+#[tokio::test]
+async fn who_takes_a_connection_knows_for_which_package_it_was_dialled() {
+    if !can_watch("who_takes_a_connection_knows_for_which_package_it_was_dialled", "python3") {
+        return;
+    }
+    let (_, out, err, log) = observe(python(PACKAGES, watched(ByPackage, Vec::new()))).await;
+    assert_eq!(out, "esbuild@0.21.5\n@scope/sharp@1.0.0\nnobody\n", "{err}");
+    let tcp = log.lines.iter().filter(|line| line.attempt.transport == Transport::Tcp);
+    let packages: Vec<_> = tcp.map(|line| line.attempt.process.as_ref().unwrap().package.clone()).collect();
+    assert_eq!(packages, [Some("esbuild@0.21.5".to_owned()), Some("@scope/sharp@1.0.0".to_owned()), None]);
+    assert!(!serde_json::to_string(&log).unwrap().contains("secret"));
 }
 
 /// Decides without the first bytes, and remembers what it was told.

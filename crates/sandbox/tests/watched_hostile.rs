@@ -10,8 +10,10 @@ mod watching;
 use std::time::Duration;
 
 use cofferdam_sandbox::{
-    Attempt, Decision, Exit, Limits, Network, NetworkLog, RefuseAll, SandboxSpec, Transport, Verdict,
+    Attempt, Decision, Exit, Limits, Network, NetworkLog, RefuseAll, Sandbox, SandboxSpec, Stdio, Transport,
+    Verdict,
 };
+use tokio::io::AsyncReadExt;
 use watching::{By, can_watch, observe, only, watched};
 
 fn python(script: &str, network: Network) -> SandboxSpec {
@@ -141,6 +143,8 @@ async fn who_connects_and_resets_at_once_is_still_seen() {
     let (_, _, err, log) = observe(python(HASTY, alone())).await;
     assert_eq!(counted(&log, Transport::Tcp), 200, "{log:#?} {err}");
     assert!(log.lines.iter().all(|line| line.attempt.host() == "203.0.113.8" && line.attempt.port == 4000));
+    let decided = [Decision::Refused, Decision::HungUp];
+    assert!(log.lines.iter().all(|line| decided.contains(&line.decision)), "{log:#?}");
 }
 
 const SILENT_CROWD: &str = r#"
@@ -253,4 +257,115 @@ async fn the_command_cannot_change_or_overhear_its_network() {
     }
     let (_, out, err, _) = observe(python(SNOOPING, alone())).await;
     assert_eq!(out, "no\nno\nno\nno\n-1\n", "{err}");
+}
+
+/// Bytes of memory that this process holds.
+fn memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_ascii_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+/// What the other stories of this file hold meanwhile, and a full log of 10,000 lines.
+const ALLOWED: u64 = 96 << 20;
+
+const CONNECTIONS: &str = r#"
+import os, socket, sys
+total, children = int(sys.argv[1]), []
+for child in range(8):
+    pid = os.fork()
+    if pid == 0:
+        for number in range(child, total, 8):
+            place = number % 12000
+            try: s = socket.create_connection((f"203.0.{place // 250}.{place % 250 + 1}", 4000 + number % 7), 60); s.sendall(b"x"); s.recv(1)
+            except (ConnectionResetError, BrokenPipeError): pass
+        os._exit(0)
+    children.append(pid)
+print(sum(os.waitpid(pid, 0)[1] for pid in children))
+"#;
+
+#[tokio::test]
+async fn twenty_thousand_connections_are_all_counted_and_cost_the_watcher_little() {
+    if !can_watch("twenty_thousand_connections_are_all_counted_and_cost_the_watcher_little", "python3") {
+        return;
+    }
+    // A million takes some minutes: COFFERDAM_TEST_CONNECTIONS=1000000
+    let wanted = std::env::var("COFFERDAM_TEST_CONNECTIONS").ok().and_then(|text| text.parse().ok());
+    let wanted: u64 = wanted.unwrap_or(20_000);
+    let before = memory();
+    let mut spec = python(CONNECTIONS, alone());
+    spec.command.push(wanted.to_string().into());
+    spec.limits.wall = Some(Duration::from_secs(3600));
+    let (outcome, out, err, log) = observe(spec).await;
+    assert_eq!((outcome.status, out.as_str()), (Exit::Code(0), "0\n"), "{err}");
+    assert_eq!(counted(&log, Transport::Tcp) + log.more, wanted);
+    assert!(log.lines.len() == 10_000 && log.more > 0, "{} lines, {} more", log.lines.len(), log.more);
+    let grown = memory().saturating_sub(before);
+    println!("{wanted} connections: {:?}, {} MiB more", outcome.duration, grown >> 20);
+    assert!(grown < ALLOWED, "{grown} bytes");
+}
+
+const QUESTION_FLOOD: &str = r#"
+import os, socket, struct
+for _ in range(3): os.fork()
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(("192.0.2.53", 53))
+number = 0
+print("up", flush=True)
+while True:
+    number += 1
+    label = b"n%d-%d" % (os.getpid(), number)
+    try: s.send(struct.pack(">HHHHHH", number & 65535, 256, 1, 0, 0, 0) + bytes([len(label)]) + label + b"\x07example\0\0\1\0\1")
+    except OSError: pass
+"#;
+
+#[tokio::test]
+async fn endless_questions_end_with_the_command_and_keep_nobody_waiting() {
+    if !can_watch("endless_questions_end_with_the_command_and_keep_nobody_waiting", "python3") {
+        return;
+    }
+    let before = memory();
+    let mut spec = python(QUESTION_FLOOD, alone());
+    spec.stdout = Stdio::Piped;
+    let mut flood = Sandbox::spawn(spec).await.unwrap();
+    flood.stdout.as_mut().unwrap().read_exact(&mut [0; 3]).await.unwrap();
+    for _ in 0..5 {
+        // Each asks and dials while the other floods, and so do the stories of this file.
+        let (outcome, _, err, log) = observe(python(&FLOOD.replace("400", "4"), alone())).await;
+        assert_eq!(outcome.status, Exit::Code(0), "{err}");
+        assert_eq!(counted(&log, Transport::Tcp), 32);
+    }
+    flood.kill();
+    assert_eq!(flood.wait().await.unwrap().status, Exit::Killed);
+    let log = flood.network_log().unwrap();
+    let known = counted(&log, Transport::Dns) + log.more + log.missed_packets;
+    assert!(log.lines.len() <= 10_000 && known > 1000, "{} lines, {known} known", log.lines.len());
+    assert!(memory().saturating_sub(before) < ALLOWED, "{} bytes", memory() - before);
+}
+
+const CHANGING: &str = r#"
+import socket, struct
+def ask(family, kind, flags, body):
+    s = socket.socket(16, socket.SOCK_RAW, family); s.settimeout(5)
+    s.send(struct.pack("=IHHII", 16 + len(body), kind, 1 | 4 | flags, 1, 0) + body)
+    return struct.unpack("=i", s.recv(4096)[16:20])[0]
+route = struct.pack("=BBBBBBBBI", 2, 0, 0, 0, 255, 4, 254, 2, 0)
+link = struct.pack("=BxHiII", 0, 0, 1, 0, 1)
+address = struct.pack("=BBBBI", 2, 8, 0, 0, 1) + struct.pack("=HH4s", 8, 2, bytes([10, 0, 0, 1]))
+print(ask(0, 24, 0x400, route), ask(0, 25, 0, route), ask(0, 19, 0, link), ask(0, 20, 0x400, address))
+# Ending the recorder's sockets: sock_diag, SOCK_DESTROY.
+diag = struct.pack("=BBBBI", 2, 6, 0, 0, 0xffffffff) + struct.pack(">HH", 1, 0) + bytes(44)
+print(ask(4, 21, 0, diag) in (-1, -2, -95))
+s = socket.create_connection(("203.0.113.9", 80), 5)
+try: s.sendall(b"GET / HTTP/1.1\r\n\r\n"); s.recv(1); print("answered")
+except ConnectionResetError: print("still watched")
+"#;
+
+#[tokio::test]
+async fn routes_devices_and_the_recorders_sockets_cannot_be_changed_by_netlink() {
+    if !can_watch("routes_devices_and_the_recorders_sockets_cannot_be_changed_by_netlink", "python3") {
+        return;
+    }
+    let (_, out, err, log) = observe(python(CHANGING, alone())).await;
+    assert_eq!(out, "-1 -1 -1 -1\nTrue\nstill watched\n", "{err}");
+    assert_eq!(only(&log, Transport::Tcp).decision, Decision::Refused);
 }

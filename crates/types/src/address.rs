@@ -8,6 +8,9 @@
 /// (`sha256:…`). Its gateway takes it out again: no recorded server said it.
 pub const DIGEST_HEADER: &str = "x-cofferdam-digest";
 
+/// The header in which a sandbox's gateway says which program asks, and for which package.
+pub const ASKED_BY_HEADER: &str = "x-cofferdam-asked-by";
+
 /// What stands in place of a value.
 pub const HIDDEN: &str = "***";
 

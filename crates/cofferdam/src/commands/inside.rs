@@ -31,12 +31,11 @@ pub async fn run(context: &Context, command: &[String]) -> Result<ExitCode> {
         .prefix("cofferdam-trust-")
         .tempdir()
         .map_err(|e| Error::io("making a folder for the authority", e))?;
-    watched.trust(&mut spec, trust.path())?;
-    let (mut running, unwatched) = watched.spawn(spec).await?;
+    let (mut running, unwatched) = watched.start(spec, trust.path()).await?;
     if let Some(why) = unwatched {
         eprintln!("{why}");
     }
     let outcome = running.wait().await?;
-    eprint!("{}", watched.seen(&running).text());
+    eprint!("{}", watched.seen(&mut running).await?.text());
     Ok(ExitCode::from(u8::try_from(code_of(&outcome.status)).unwrap_or(1)))
 }

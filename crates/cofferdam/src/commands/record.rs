@@ -138,13 +138,12 @@ pub async fn run_build(
         Build { command, folder: &folder, home: &home, site, setups: &setups, secret: place.secret() };
     let mut spec = build.spec()?;
     let watched = Watched::new(door(site), token)?;
-    watched.trust(&mut spec, &place.trust())?;
     if quiet {
         // Both streams of a build in one order, as a person would see them.
         (spec.stdout, spec.stderr) = (Stdio::Piped, Stdio::Piped);
     }
     let before = place.state()?;
-    let (mut running, unwatched) = watched.spawn(spec).await?;
+    let (mut running, unwatched) = watched.start(spec, &place.trust()).await?;
     if let Some(why) = &unwatched {
         eprintln!("{why}");
     }
@@ -157,7 +156,7 @@ pub async fn run_build(
         code: code_of(&outcome.status),
         duration: outcome.duration,
         connections: outcome.connections,
-        network: watched.seen(&running),
+        network: watched.seen(&mut running).await?,
         inputs: before.tree(),
         result: place.state()?.since(&before),
         watched: unwatched.is_none(),

@@ -16,7 +16,16 @@ async fn curl_fetches_over_tls_and_the_site_is_asked_with_the_token_and_nothing_
         b"bytes",
     );
     let url = world.url("/a//tool.tar.gz?sig=secret&n=1");
-    let Some(done) = ran(world.curl().args(["-fsS", "-H", "Cookie: a=b", "-u", "me:pw", &url])) else {
+    let Some(done) = ran(world.curl().args([
+        "-fsS",
+        "-H",
+        "Cookie: a=b",
+        "-H",
+        "X-Cofferdam-Asked-By: me",
+        "-u",
+        "me:pw",
+        &url,
+    ])) else {
         return;
     };
     assert!(done.ok, "{}", done.stderr);
@@ -24,8 +33,10 @@ async fn curl_fetches_over_tls_and_the_site_is_asked_with_the_token_and_nothing_
     let asked = world.site.asked();
     assert_eq!(asked[0].authorization, "Bearer cfd_test");
     assert!(!asked[0].headers.contains(&"cookie".to_owned()), "{:?}", asked[0].headers);
+    assert_eq!(asked[0].by, "curl for tool@1", "not what the client says");
     let told = world.told(1).await;
     assert_eq!((told[0].status, told[0].bytes), (Some(200), 5));
+    assert_eq!(told[0].by.as_deref(), Some("curl for tool@1"));
     assert_eq!(told[0].digest.as_deref(), Some(digest_of(b"bytes").as_str()));
     assert!(told[0].url.ends_with("/a//tool.tar.gz?sig=***&n=1"), "{}", told[0].url);
 }

@@ -44,6 +44,7 @@ pub struct SiteAsked {
     pub body: Vec<u8>,
     pub authorization: String,
     pub headers: Vec<String>,
+    pub by: String,
 }
 
 pub fn digest_of(bytes: &[u8]) -> String {
@@ -105,6 +106,7 @@ async fn answer(State(site): State<FakeSite>, request: Request) -> Response {
         git_protocol: header("git-protocol"),
         body: body.to_vec(),
         authorization: header("authorization"),
+        by: header("x-cofferdam-asked-by"),
         headers: parts.headers.keys().map(|k| k.as_str().to_owned()).collect(),
     });
     if let Some((below, git)) = &table.git
@@ -172,7 +174,12 @@ impl World {
             while let Ok((stream, _)) = listener.accept().await {
                 let (gateway, report) = (serving.clone(), report.clone());
                 let address = SocketAddr::new([203, 0, 113, 7].into(), front.port());
-                let to = Destination { name: Some(NAME.to_owned()), address, tls: true };
+                let to = Destination {
+                    name: Some(NAME.to_owned()),
+                    address,
+                    tls: true,
+                    asked_by: Some("curl for tool@1".to_owned()),
+                };
                 tokio::spawn(async move { gateway.serve(stream, to, &report).await.unwrap() });
             }
         });

@@ -7,3 +7,4 @@ mod logs;
 mod repository;
 mod scripts;
 mod site;
+mod watched;

@@ -5,6 +5,7 @@
 //! already, is decided at once without its first bytes.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,16 +18,11 @@ use tokio::time::Instant;
 
 use super::first_bytes::{self, Claim, MAX_LOOK};
 use super::owner::Table;
-use super::{Attempt, Decision, Shared, Transport, Verdict};
+use super::{Attempt, Decision, LONGEST_LOOK, LOOK, Shared, Transport, Verdict};
 use crate::{door, relay};
 
-/// How long first bytes are waited for: a client that speaks first has done it by then, also one that
-/// reads its certificates between connecting and speaking; one that waits is still refused in 100 ms.
-const LOOK: Duration = Duration::from_millis(70);
 /// Between two looks at an incomplete beginning.
 const AGAIN: Duration = Duration::from_millis(1);
-/// Before a connection is accepted that could not be.
-const LATER: Duration = Duration::from_millis(20);
 /// Connections at all; more wait in the queue until one of these has been decided.
 const MAX_TASKS: usize = super::MAX_OPEN + 2 * super::MAX_LOOKING;
 
@@ -43,8 +39,27 @@ pub async fn serve(listener: AsyncFd<OwnedFd>, shared: Arc<Shared>, mut ended: w
         let Some(stream) = accepted else { break };
         tasks.spawn(one(stream, Arc::clone(&shared)));
     }
+    // Nobody is left inside: what still waits is all, and its clients are gone, so it is decided at once.
+    while let Some(stream) = waiting(&listener) {
+        if tasks.len() >= MAX_TASKS {
+            door::finish(std::mem::take(&mut tasks)).await;
+        }
+        tasks.spawn(one(stream, Arc::clone(&shared)));
+    }
     drop(listener);
-    let _ = tokio::time::timeout(door::DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
+    door::finish(tasks).await;
+}
+
+/// A connection that waits in the queue now.
+fn waiting(listener: &AsyncFd<OwnedFd>) -> Option<TcpStream> {
+    loop {
+        match accept_now(listener).and_then(TcpStream::from_std) {
+            Ok(stream) => return Some(stream),
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
+            Err(_) => return None,
+        }
+    }
 }
 
 /// The next connection, also one that its client has already given up: who connects and resets at
@@ -56,10 +71,9 @@ async fn accept(listener: &AsyncFd<OwnedFd>) -> Option<TcpStream> {
             Err(_) => {}
             Ok(stream) => match stream.and_then(TcpStream::from_std) {
                 Ok(stream) => return Some(stream),
-                // Usually the caller is out of descriptors: the queue keeps the connection.
                 Err(error) => {
                     tracing::debug!(%error, "a watched connection waits");
-                    tokio::time::sleep(LATER).await;
+                    tokio::time::sleep(door::LATER).await;
                 }
             },
         }
@@ -83,38 +97,50 @@ async fn one(stream: TcpStream, shared: Arc<Shared>) {
     let name = shared.names.name(dialled.ip());
     let mut attempt = shared.attempt(Transport::Tcp, name.as_deref(), dialled.ip(), dialled.port());
     let Ok(client) = stream.peer_addr() else {
-        return shared.note(&attempt, Decision::Refused);
+        return shared.note(&attempt, Decision::HungUp);
     };
     if dialled.ip().is_loopback() {
         // Somebody inside has found the listener's own address.
-        attempt.process = shared.process(Table::Tcp, &attempt, client, dialled).await;
+        attempt.process = shared.process(Table::Tcp, &attempt, client, dialled).await.0;
         shared.note(&attempt, Decision::Refused);
         return reset(&stream);
     }
+    let very;
     let verdict = match shared.watcher.decide_early(&attempt) {
         Some(verdict) => {
-            attempt.process = shared.process(Table::Tcp, &attempt, client, dialled).await;
+            (attempt.process, very) = shared.process(Table::Tcp, &attempt, client, dialled).await;
             verdict
         }
         None => {
             let who = attempt.clone();
-            let (claim, process) =
-                tokio::join!(claim(&stream, &shared), shared.process(Table::Tcp, &who, client, dialled));
+            let patience = shared.watcher.patience(&attempt).min(LONGEST_LOOK);
+            let (claim, process) = tokio::join!(
+                claim(&stream, &shared, patience),
+                shared.process(Table::Tcp, &who, client, dialled)
+            );
             (attempt.tls, attempt.tls_server_name) = (claim.tls, claim.server_name);
             (attempt.http_host, attempt.http_target) = (claim.http_host, claim.http_target);
-            attempt.process = process;
+            (attempt.process, very) = process;
             shared.watcher.decide(&attempt)
         }
     };
-    carry_out(verdict, attempt, stream, &shared).await;
+    let dialler = (!very).then_some((client, dialled));
+    carry_out(verdict, attempt, stream, dialler, &shared).await;
 }
 
-async fn carry_out(verdict: Verdict, attempt: Attempt, stream: TcpStream, shared: &Shared) {
+/// `dialler` are both ends of the connection when its process is that of an earlier one.
+async fn carry_out(
+    verdict: Verdict,
+    mut attempt: Attempt,
+    stream: TcpStream,
+    dialler: Option<(SocketAddr, SocketAddr)>,
+    shared: &Shared,
+) {
     if verdict == Verdict::Refuse {
         shared.note(&attempt, Decision::Refused);
         return reset(&stream);
     }
-    let Ok(_open) = Arc::clone(&shared.open).try_acquire_owned() else {
+    let Ok(_open) = shared.open.try_acquire() else {
         shared.note(&attempt, Decision::Overload);
         return reset(&stream);
     };
@@ -134,7 +160,13 @@ async fn carry_out(verdict: Verdict, attempt: Attempt, stream: TcpStream, shared
             }
         },
         Verdict::Take | Verdict::Refuse => {
+            let very = match dialler {
+                Some((client, dialled)) => shared.dialler(client, dialled).await,
+                None => attempt.process.clone(),
+            };
+            attempt.process = very.clone().or(attempt.process);
             shared.note(&attempt, Decision::Taken);
+            attempt.process = very;
             shared.watcher.take(attempt, stream).await;
         }
     }
@@ -145,28 +177,43 @@ fn reset(stream: &TcpStream) {
     let _ = stream.set_zero_linger();
 }
 
-/// Looks at the first bytes without taking them.
-async fn claim(stream: &TcpStream, shared: &Shared) -> Claim {
-    match shared.looking.try_acquire() {
-        Ok(_looking) => first_claim(stream).await,
-        Err(_) => Claim::default(),
+/// Looks at the first bytes without taking them. A crowd that keeps others waiting for long takes only the
+/// places for that, and never those of clients that are looked at briefly.
+async fn claim(stream: &TcpStream, shared: &Shared, patience: Duration) -> Claim {
+    let begin = Instant::now();
+    let mut best = Claim::default();
+    if let Ok(_looking) = shared.looking.try_acquire() {
+        let (claim, complete) = claim_until(stream, begin + patience.min(LOOK)).await;
+        if complete || patience <= LOOK {
+            return claim;
+        }
+        best = claim;
+    }
+    match shared.lingering.try_acquire() {
+        Ok(_lingering) if patience > LOOK => claim_until(stream, begin + patience).await.0,
+        _ => best,
     }
 }
 
-async fn first_claim(stream: &TcpStream) -> Claim {
-    let until = Instant::now() + LOOK;
+/// What is claimed until then, and whether waiting longer would tell nothing more.
+async fn claim_until(stream: &TcpStream, until: Instant) -> (Claim, bool) {
     let mut buffer = Vec::new();
     let mut best = Claim::default();
     loop {
-        let Ok(Ok(())) = tokio::time::timeout_at(until, stream.readable()).await else { return best };
+        let Ok(Ok(())) = tokio::time::timeout_at(until, stream.readable()).await else {
+            return (best, false);
+        };
         buffer.resize(MAX_LOOK, 0);
         let Ok(Ok(length)) = tokio::time::timeout_at(until, stream.peek(&mut buffer)).await else {
-            return best;
+            return (best, false);
         };
         let (claim, complete) = first_bytes::look(buffer.get(..length).unwrap_or_default());
         best = claim;
-        if complete || length == 0 || Instant::now() >= until {
-            return best;
+        if complete || length == 0 {
+            return (best, true);
+        }
+        if Instant::now() >= until {
+            return (best, false);
         }
         tokio::time::sleep(AGAIN).await;
     }

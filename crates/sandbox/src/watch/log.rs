@@ -37,7 +37,7 @@ pub struct NetworkLog {
     pub lines: Vec<Noted>,
     /// Attempts that are in none of the lines, because there were too many different ones.
     pub more: u64,
-    /// Packets that came faster than they could be looked at.
+    /// Packets and questions that came faster than they could be looked at.
     pub missed_packets: u64,
 }
 
@@ -68,7 +68,8 @@ impl From<&Attempt> for Destination {
 struct Key {
     destination: Destination,
     claim: Option<String>,
-    program: Option<String>,
+    /// Program and package.
+    who: Option<String>,
     decision: Decision,
 }
 
@@ -94,12 +95,12 @@ impl Recorder {
     /// Counts an attempt; the line when it is a new one.
     pub fn note(&self, attempt: &Attempt, decision: Decision) -> Option<Noted> {
         let destination = Destination::from(attempt);
-        let program = attempt.process.as_ref().map(|process| process.program.clone());
+        let who = attempt.process.as_ref().map(Process::who);
         let at = milliseconds(attempt.at);
         let mut all = self.lines();
         let claim = attempt.tls_server_name.as_ref().or(attempt.http_host.as_ref());
         let claim = claim.or(attempt.http_target.as_ref()).cloned();
-        let key = Key { destination, claim, program, decision };
+        let key = Key { destination, claim, who, decision };
         if let Some(index) = all.index.get(&key).copied() {
             if let Some(line) = all.lines.get_mut(index) {
                 line.count += 1;

@@ -68,6 +68,8 @@ pub enum Transport {
 pub enum Decision {
     /// It was reset, or the kernel said that nobody is there.
     Refused,
+    /// The client had reset it already, before anything could be decided.
+    HungUp,
     /// Its bytes were relayed.
     Relayed,
     /// The watcher took it.
@@ -101,6 +103,20 @@ pub struct Process {
     pub program: String,
     /// Its arguments, joined by blanks, at most 1 KiB. A process can change what is shown here.
     pub arguments: String,
+    /// The package whose script it runs, `name@version`, where npm or cargo says so in the environment; nothing else
+    /// of that is kept. A process can claim any.
+    pub package: Option<String>,
+}
+
+impl Process {
+    /// The program, and for which package: `node for esbuild@0.21.5`, or `curl`.
+    #[must_use]
+    pub fn who(&self) -> String {
+        match &self.package {
+            Some(package) => format!("{} for {package}", self.program),
+            None => self.program.clone(),
+        }
+    }
 }
 
 /// Something that went out.
@@ -126,7 +142,8 @@ pub struct Attempt {
     pub http_host: Option<String>,
     /// The host in the target of a plain HTTP request, as proxies are asked.
     pub http_target: Option<String>,
-    /// Who. Looked for when such an attempt is new; later ones show the process of the first.
+    /// Who. Looked for when such an attempt is new; later ones show the process of the first, except that
+    /// [`Watcher::take`] is given the very process, or none when it was not found in time.
     pub process: Option<Process>,
     /// When, from the start of the command on.
     #[serde(skip)]
@@ -162,17 +179,24 @@ pub type TakeFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Decides about the connections of a sandbox. Called on the runtime's threads: it must not block.
 pub trait Watcher: Send + Sync + 'static {
     /// A verdict that needs nothing but name, address and port, e.g. for the site itself. `None`, the
-    /// default, looks at the first bytes for at most 70 ms and then asks [`Watcher::decide`].
+    /// default, looks at the first bytes for at most [`Watcher::patience`] and then asks [`Watcher::decide`].
     fn decide_early(&self, attempt: &Attempt) -> Option<Verdict> {
         let _ = attempt;
         None
     }
 
+    /// How long the first bytes of a connection are waited for, at most 10 seconds; 70 ms is the default. More
+    /// helps clients that are slow to begin, and keeps one waiting that wants its server to speak first.
+    fn patience(&self, attempt: &Attempt) -> Duration {
+        let _ = attempt;
+        LOOK
+    }
+
     /// What to do with a TCP connection.
     fn decide(&self, attempt: &Attempt) -> Verdict;
 
-    /// Takes a connection after [`Verdict::Take`], all its bytes unread. The future is dropped a
-    /// little after the end of the sandbox. The default resets it.
+    /// Takes a connection after [`Verdict::Take`], all its bytes unread. What is not finished 2 seconds after the
+    /// end of the sandbox is dropped; after [`crate::Running::wait`] none is left. The default resets it.
     fn take(&self, attempt: Attempt, stream: TcpStream) -> TakeFuture {
         drop(attempt);
         let _ = stream.set_zero_linger();
@@ -195,9 +219,15 @@ impl Watcher for RefuseAll {
     }
 }
 
+/// How long first bytes are waited for: a client that speaks first has done it by then, also one that
+/// reads its certificates between connecting and speaking; one that waits is still refused in 100 ms.
+const LOOK: Duration = Duration::from_millis(70);
+/// No watcher can make a client wait longer than this.
+const LONGEST_LOOK: Duration = Duration::from_secs(10);
 /// Connections that are relayed or taken at once; more are reset.
 const MAX_OPEN: usize = 256;
-/// Connections whose first bytes are waited for at once; more are decided without them.
+/// Connections whose first bytes are waited for at once, and as many again for longer than [`LOOK`]; more
+/// are decided without them.
 const MAX_LOOKING: usize = 64;
 
 /// What all parts of one watched network share.
@@ -207,8 +237,9 @@ pub(crate) struct Shared {
     names: Names,
     owners: Owners,
     traffic: Arc<Traffic>,
-    open: Arc<Semaphore>,
+    open: Semaphore,
     looking: Semaphore,
+    lingering: Semaphore,
     begin: Instant,
 }
 
@@ -226,8 +257,9 @@ impl Shared {
             names: Names::default(),
             owners: Owners::new(init),
             traffic,
-            open: Arc::new(Semaphore::new(MAX_OPEN)),
+            open: Semaphore::new(MAX_OPEN),
             looking: Semaphore::new(MAX_LOOKING),
+            lingering: Semaphore::new(MAX_LOOKING),
             begin: Instant::now(),
         }
     }
@@ -236,25 +268,30 @@ impl Shared {
         Attempt::new(transport, name, address, port, self.begin.elapsed())
     }
 
-    /// Who it was: looked for when the destination is new, otherwise as before.
+    /// Who it was: looked for when the destination is new, otherwise as before. True when it is the very one.
     async fn process(
         &self,
         table: Table,
         attempt: &Attempt,
         own: SocketAddr,
         remote: SocketAddr,
-    ) -> Option<Process> {
+    ) -> (Option<Process>, bool) {
         if let Some(process) = self.recorder.known(attempt) {
-            return process;
+            return (process, false);
         }
-        match self.owners.find(table, own, remote).await {
+        match self.owners.find(table, own, remote, owner::PATIENCE).await {
             Some(process) => {
                 self.recorder.learn(attempt, &process);
-                Some(process)
+                (Some(process), true)
             }
             // Of several at once, one has found it.
-            None => self.recorder.known(attempt).flatten(),
+            None => (self.recorder.known(attempt).flatten(), false),
         }
+    }
+
+    /// The very process of a connection, which need not be that of an earlier one to the same place.
+    async fn dialler(&self, own: SocketAddr, remote: SocketAddr) -> Option<Process> {
+        self.owners.find(Table::Tcp, own, remote, owner::PATIENCE_TAKEN).await
     }
 
     /// Writes an attempt down and tells the watcher when it is a new line.
@@ -304,4 +341,18 @@ fn received(socket: &AsyncFd<OwnedFd>, buffer: &mut [u8]) -> Option<usize> {
         libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT)
     };
     usize::try_from(length).ok()
+}
+
+/// Datagrams that a socket's full buffer has dropped: `SO_MEMINFO` of socket(7), `SK_MEMINFO_DROPS`.
+fn dropped(socket: &AsyncFd<OwnedFd>) -> u64 {
+    const SO_MEMINFO: libc::c_int = 55;
+    const DROPS: usize = 8;
+    let mut numbers = [0_u32; 9];
+    let mut length = size_of_val(&numbers) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes.
+    unsafe {
+        let fd = socket.as_raw_fd();
+        libc::getsockopt(fd, libc::SOL_SOCKET, SO_MEMINFO, numbers.as_mut_ptr().cast(), &raw mut length);
+    }
+    u64::from(numbers[DROPS])
 }

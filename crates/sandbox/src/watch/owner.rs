@@ -1,13 +1,17 @@
 //! Which process a socket inside belongs to: by the kernel's tables in `/proc`, from the outside.
 //!
-//! Best effort and bounded: it costs milliseconds, so it is done for new destinations only, one at
-//! a time, within [`BURST`] of time and then [`PER_SECOND`]. Nothing inside can be changed by it.
+//! Best effort and bounded: it costs milliseconds, so it is done for new destinations and for taken
+//! connections only, one at a time, within [`BURST`] of time and then [`PER_SECOND`]. Nothing inside can be
+//! changed by it. It must never tell of a process that is not inside, nor keep anything of an environment but
+//! the name of a package.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,13 +27,22 @@ const PER_SECOND: f64 = 0.05;
 const FEW: usize = 16;
 const LONGEST: Duration = Duration::from_millis(50);
 /// How long one waits for its turn: a refusal must be quick, its process is a detail.
-const PATIENCE: Duration = Duration::from_millis(20);
+pub const PATIENCE: Duration = Duration::from_millis(20);
+/// The same for a connection that is taken, whose owner is asked for by name.
+pub const PATIENCE_TAKEN: Duration = Duration::from_millis(250);
 /// Bytes of the kernel's table of sockets: some ten thousand lines.
 const MAX_TABLE: u64 = 2 << 20;
 /// Processes and descriptors that are looked through.
 const MAX_PROCESSES: usize = 2048;
 const MAX_DESCRIPTORS: usize = 65_536;
 const MAX_ARGUMENTS: u64 = 1024;
+const MAX_ENVIRONMENT: usize = 64 * 1024;
+/// Bytes of a package's name, and of its version.
+const MAX_WORD: usize = 128;
+/// How package managers tell the programs that they start whose package it is: scripts of npm and its
+/// likes, build scripts of cargo.
+const PACKAGES: [(&str, &str); 2] =
+    [("npm_package_name", "npm_package_version"), ("CARGO_PKG_NAME", "CARGO_PKG_VERSION")];
 
 /// Which of the kernel's tables.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +54,7 @@ pub enum Table {
 /// Finds owners of sockets of one sandbox.
 #[derive(Debug)]
 pub struct Owners {
-    init: u32,
+    init: Option<Arc<Folder>>,
     one_at_a_time: Arc<Semaphore>,
     budget: Arc<Mutex<Budget>>,
 }
@@ -68,20 +81,28 @@ impl Budget {
 impl Owners {
     pub fn new(init: u32) -> Self {
         let budget = Arc::new(Mutex::new(Budget { left: BURST, since: Instant::now() }));
+        let init = Folder::of(init).map(Arc::new);
         Self { init, one_at_a_time: Arc::new(Semaphore::new(1)), budget }
     }
 
     /// The process whose socket has this own address, and leads to `remote` if it is connected.
-    pub async fn find(&self, table: Table, own: SocketAddr, remote: SocketAddr) -> Option<Process> {
+    pub async fn find(
+        &self,
+        table: Table,
+        own: SocketAddr,
+        remote: SocketAddr,
+        patience: Duration,
+    ) -> Option<Process> {
         if !locked(&self.budget).affordable() {
             return None;
         }
         let turn = Arc::clone(&self.one_at_a_time).acquire_owned();
-        let permit = tokio::time::timeout(PATIENCE, turn).await.ok()?.ok()?;
-        let (init, budget) = (self.init, Arc::clone(&self.budget));
+        let permit = tokio::time::timeout(patience, turn).await.ok()?.ok()?;
+        let (init, budget) = (self.init.clone()?, Arc::clone(&self.budget));
         let work = move || {
             let begin = Instant::now();
-            let found = inode(init, table, own, remote).and_then(|inode| owner(init, inode, begin + LONGEST));
+            let found =
+                inode(&init, table, own, remote).and_then(|inode| owner(&init, inode, begin + LONGEST));
             locked(&budget).spend(begin.elapsed());
             drop(permit);
             found
@@ -94,20 +115,43 @@ fn locked(budget: &Mutex<Budget>) -> MutexGuard<'_, Budget> {
     budget.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The folder of a process in `/proc`. It stays that process's: once it has ended nothing can be read there,
+/// also when its number has become another's.
+#[derive(Debug)]
+struct Folder {
+    pid: u32,
+    open: OwnedFd,
+}
+
+impl Folder {
+    fn of(pid: u32) -> Option<Self> {
+        let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
+        let open = fs::File::options().read(true).custom_flags(flags).open(format!("/proc/{pid}")).ok()?;
+        Some(Self { pid, open: open.into() })
+    }
+
+    fn path(&self, below: &str) -> String {
+        format!("/proc/self/fd/{}/{below}", self.open.as_raw_fd())
+    }
+
+    /// The beginning of a file.
+    fn read(&self, file: &str, most: u64) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        fs::File::open(self.path(file)).ok()?.take(most).read_to_end(&mut bytes).ok()?;
+        Some(bytes)
+    }
+}
+
 /// The inode of a socket, from proc_pid_net(5).
-fn inode(init: u32, table: Table, own: SocketAddr, remote: SocketAddr) -> Option<u64> {
+fn inode(init: &Folder, table: Table, own: SocketAddr, remote: SocketAddr) -> Option<u64> {
     let name = match table {
         Table::Tcp => "tcp",
         Table::Udp => "udp",
     };
-    let find = |file: String| {
-        let mut text = String::new();
-        fs::File::open(file).ok()?.take(MAX_TABLE).read_to_string(&mut text).ok()?;
-        in_table(&text, own, remote)
-    };
+    let find = |file: String| in_table(&String::from_utf8(init.read(&file, MAX_TABLE)?).ok()?, own, remote);
     // A program may dial an IPv4 address from an IPv6 socket.
-    let four = own.is_ipv4().then(|| find(format!("/proc/{init}/net/{name}"))).flatten();
-    four.or_else(|| find(format!("/proc/{init}/net/{name}6")))
+    let four = own.is_ipv4().then(|| find(format!("net/{name}"))).flatten();
+    four.or_else(|| find(format!("net/{name}6")))
 }
 
 /// The best line of a table: the whole connection, or else an unconnected socket with the own port.
@@ -158,7 +202,7 @@ fn end(word: &str) -> Option<SocketAddr> {
 }
 
 /// The process below `init` that has a socket open.
-fn owner(init: u32, inode: u64, until: Instant) -> Option<Process> {
+fn owner(init: &Folder, inode: u64, until: Instant) -> Option<Process> {
     let wanted = format!("socket:[{inode}]");
     let (mut waiting, mut visited, mut descriptors) = (children(init), 0, 0);
     while let Some(pid) = waiting.pop() {
@@ -167,21 +211,22 @@ fn owner(init: u32, inode: u64, until: Instant) -> Option<Process> {
         if late || visited > MAX_PROCESSES || descriptors > MAX_DESCRIPTORS {
             return None;
         }
-        let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        let Some(process) = Folder::of(pid) else { continue };
+        let open = fs::read_dir(process.path("fd")).into_iter().flatten().flatten();
         for descriptor in open.take(MAX_DESCRIPTORS) {
             descriptors += 1;
             if fs::read_link(descriptor.path()).is_ok_and(|link| link.as_os_str() == OsStr::new(&wanted)) {
-                return describe(pid);
+                return describe(&process);
             }
         }
-        waiting.extend(children(pid).into_iter().take(MAX_PROCESSES));
+        waiting.extend(children(&process).into_iter().take(MAX_PROCESSES));
     }
     None
 }
 
 /// The children of all threads of a process (needs CONFIG_PROC_CHILDREN, as every distribution has).
-fn children(pid: u32) -> Vec<u32> {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+fn children(process: &Folder) -> Vec<u32> {
+    let threads = fs::read_dir(process.path("task")).into_iter().flatten().flatten();
     let lists =
         threads.take(MAX_PROCESSES).filter_map(|t| fs::read_to_string(t.path().join("children")).ok());
     lists
@@ -190,13 +235,36 @@ fn children(pid: u32) -> Vec<u32> {
         .collect()
 }
 
-fn describe(pid: u32) -> Option<Process> {
-    let mut arguments = Vec::new();
-    let file = fs::File::open(format!("/proc/{pid}/cmdline")).ok()?;
-    file.take(MAX_ARGUMENTS).read_to_end(&mut arguments).ok()?;
-    let program = fs::read_link(format!("/proc/{pid}/exe")).ok();
+fn describe(process: &Folder) -> Option<Process> {
+    let arguments = process.read("cmdline", MAX_ARGUMENTS)?;
+    let program = fs::read_link(process.path("exe")).ok();
     let program = program.as_deref().and_then(Path::file_name).map(|name| readable(name.as_bytes()));
-    Some(Process { pid, program: program?, arguments: readable(&arguments).trim_end().to_owned() })
+    Some(Process {
+        pid: process.pid,
+        program: program?,
+        arguments: readable(&arguments).trim_end().to_owned(),
+        package: process.read("environ", MAX_ENVIRONMENT as u64).and_then(|all| package(&all)),
+    })
+}
+
+/// The package in an environment, as `name@version`, or its name when it has no version.
+fn package(environment: &[u8]) -> Option<String> {
+    // What was cut off must not be taken for a shorter version.
+    let whole = environment.iter().rposition(|byte| *byte == 0).unwrap_or(0);
+    let value = |name: &str| {
+        let own = |entry: &[u8]| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=").map(word);
+        environment.get(..whole)?.split(|byte| *byte == 0).find_map(own).flatten()
+    };
+    PACKAGES.iter().find_map(|(name, version)| {
+        let name = value(name)?;
+        Some(value(version).map_or_else(|| name.clone(), |version| format!("{name}@{version}")))
+    })
+}
+
+/// Printable ASCII without blanks, of a sensible length.
+fn word(bytes: &[u8]) -> Option<String> {
+    let fine = !bytes.is_empty() && bytes.len() <= MAX_WORD && bytes.iter().all(u8::is_ascii_graphic);
+    fine.then(|| String::from_utf8_lossy(bytes).into_owned())
 }
 
 /// Text that cannot move a terminal's cursor; arguments end with a NUL each.
@@ -225,9 +293,33 @@ mod tests {
 
     #[test]
     fn a_process_finds_its_own_child_and_its_own_arguments() {
-        let own = describe(std::process::id()).unwrap();
+        let own = describe(&Folder::of(std::process::id()).unwrap()).unwrap();
         assert!(own.arguments.len() <= 1024 && !own.program.is_empty());
         assert_eq!(readable(b"curl\0a\x1b[2J\0"), "curl a [2J ");
+    }
+
+    #[test]
+    fn of_an_environment_only_the_package_is_kept() {
+        let npm = b"TOKEN=secret\0npm_package_name=esbuild\0npm_package_version=0.21.5\0CARGO_PKG_NAME=x\0";
+        assert_eq!(package(npm).as_deref(), Some("esbuild@0.21.5"));
+        let cargo = b"CARGO_PKG_NAME_X=no\0CARGO_PKG_NAME=ring\0CARGO_PKG_VERSION=0.17.8\0";
+        assert_eq!(package(cargo).as_deref(), Some("ring@0.17.8"));
+        assert_eq!(package(b"npm_package_name=root\0npm_package_version=\0").as_deref(), Some("root"));
+        assert_eq!(package(b"npm_package_name=a\nb\0"), None, "no odd letters");
+        assert_eq!(package(b"npm_package_name=cut-o"), None, "not a part of a name");
+        assert_eq!(package(b"TOKEN=secret\0"), None);
+        assert_eq!(package(&[b"npm_package_name=", &[b'x'; 129][..], b"\0"].concat()), None);
+    }
+
+    #[test]
+    fn a_process_that_has_ended_is_not_taken_for_another() {
+        let mut child =
+            std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let folder = Folder::of(child.id()).unwrap();
+        assert!(describe(&folder).is_some());
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(describe(&folder).is_none() && children(&folder).is_empty());
     }
 
     #[test]

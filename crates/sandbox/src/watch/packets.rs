@@ -1,6 +1,6 @@
 //! Notices packets that are neither TCP nor questions about names: UDP, QUIC, pings, other protocols.
 //!
-//! It only looks. The kernel inside answers them itself, at once, with "port unreachable". Reading is
+//! It only looks, and must never let a packet out or answer one. The kernel inside answers them itself, at once, with "port unreachable". Reading is
 //! throttled: a flood fills the socket's own buffer, is counted there and dropped.
 
 use std::net::{IpAddr, SocketAddr};
@@ -39,7 +39,11 @@ pub async fn serve(socket: AsyncFd<OwnedFd>, shared: Arc<Shared>, mut ended: wat
         }
     }
     drain(&socket, &shared, LAST).await;
-    shared.recorder.missed_packets(missed(&socket));
+    let mut unseen = missed(&socket);
+    while super::received(&socket, &mut [0; SNAP]).is_some() {
+        unseen += 1;
+    }
+    shared.recorder.missed_packets(unseen);
     // The kernel waits for all processors when a packet socket is closed; nobody waits for that.
     tokio::task::spawn_blocking(move || drop(socket));
 }
@@ -60,7 +64,7 @@ async fn note(shared: &Shared, packet: Packet) {
     let (address, port) = (packet.to.ip(), packet.to.port());
     let mut attempt = shared.attempt(packet.transport, name.as_deref(), address, port);
     if packet.transport != Transport::Other {
-        attempt.process = shared.process(Table::Udp, &attempt, packet.from, packet.to).await;
+        attempt.process = shared.process(Table::Udp, &attempt, packet.from, packet.to).await.0;
     }
     shared.note(&attempt, Decision::Refused);
 }

@@ -1,7 +1,8 @@
-//! Answers the sandbox's questions about names, whichever server they were meant for.
+//! Answers the sandbox's questions about names, whichever server they were meant for, so that a name which
+//! is dialled later is known: one socket on port 53 of every address.
 //!
-//! One socket on port 53 of every address; the answer leaves from the address that was asked. It
-//! must never ask anybody outside.
+//! It must never ask anybody outside, and never answer from another address than the one that was asked,
+//! which a client would not believe.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -36,11 +37,9 @@ pub async fn serve(socket: AsyncFd<OwnedFd>, shared: Arc<Shared>, mut ended: wat
             }
         }
     }
-    for _ in 0..BATCH {
-        if !drain(&socket, &shared).await {
-            break;
-        }
-    }
+    // Nobody is left inside, so this ends when the socket's buffer is empty.
+    while drain(&socket, &shared).await {}
+    shared.recorder.missed_packets(super::dropped(&socket));
 }
 
 async fn drain(socket: &AsyncFd<OwnedFd>, shared: &Shared) -> bool {
@@ -59,7 +58,7 @@ async fn answer(socket: &AsyncFd<OwnedFd>, shared: &Shared, ends: Ends, question
     let server = SocketAddr::new(ends.server, 53);
     let mut attempt = shared.attempt(Transport::Dns, Some(&question.name), ends.server, 53);
     // Before the answer, while the client still waits for it.
-    attempt.process = shared.process(Table::Udp, &attempt, ends.client, server).await;
+    attempt.process = shared.process(Table::Udp, &attempt, ends.client, server).await.0;
     let address = question.wants_address().then(|| shared.names.address(&question.name));
     let (answer, decision) = match address {
         Some(Some(address)) => (Answer::Address(address), Decision::Answered),

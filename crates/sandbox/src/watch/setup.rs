@@ -11,6 +11,8 @@
 //! TPROXY, not REDIRECT: it rewrites nothing and tracks nothing. The accepted socket's own address
 //! *is* the address that was dialled, the client's `getpeername` is right, ports of the client never
 //! change, and no connection leaves an entry in a table that a build could fill.
+//!
+//! It must never make a way out: no address of the whole space may lead anywhere but to `lo`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -141,7 +143,7 @@ fn everything_is_local(own: IpAddr) -> Messages {
 fn hand_over(own: IpAddr, port: u16) -> Messages {
     const TABLE: &[u8] = b"cofferdam\0";
     const CHAIN: &[u8] = b"recorder\0";
-    const SUBSYSTEM: u16 = 10;
+    const SUBSYSTEM: u8 = 10;
     const MANGLE: i32 = -150;
     let (family, proto) = if own.is_ipv4() { (2, libc::AF_INET) } else { (10, libc::AF_INET6) };
     let head = |attributes: &[Vec<u8>]| {
@@ -150,10 +152,9 @@ fn hand_over(own: IpAddr, port: u16) -> Messages {
         body.extend(attributes.concat());
         body
     };
-    let batch = [0, 0, 0, SUBSYSTEM as u8];
     let mut messages = Messages::default();
     let mut push = |kind: u16, body: Vec<u8>| {
-        messages.push(SUBSYSTEM << 8 | kind, libc::NLM_F_ACK | libc::NLM_F_CREATE, &body);
+        messages.push(u16::from(SUBSYSTEM) << 8 | kind, libc::NLM_F_ACK | libc::NLM_F_CREATE, &body);
     };
     // NEWTABLE: 1 name. NEWCHAIN: 1 table, 3 name, 4 hook (1 number, 2 priority), 7 type.
     // NEWRULE: 1 table, 2 chain, 4 expressions.
@@ -164,12 +165,7 @@ fn hand_over(own: IpAddr, port: u16) -> Messages {
     push(0, table);
     push(3, chain);
     push(6, rule);
-    let mut whole = Messages::default();
-    whole.push(0x10, 0, &batch);
-    whole.bytes.extend(messages.bytes);
-    whole.acknowledgements = messages.acknowledgements;
-    whole.push(0x11, 0, &batch);
-    whole
+    messages.batch(SUBSYSTEM)
 }
 
 /// nf_tables takes numbers in network order.
