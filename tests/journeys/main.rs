@@ -5,6 +5,7 @@ mod common;
 
 mod addresses;
 mod build;
+mod clones;
 mod collections;
 #[path = "../attacks/sender.rs"]
 #[allow(dead_code, reason = "here the sender is an honest one")]

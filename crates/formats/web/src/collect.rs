@@ -122,7 +122,7 @@ pub async fn admit(claim: &Draft, door: &dyn Door) -> Result<Draft> {
     if digests != file.digests {
         return refuse("has other digests than its bytes");
     }
-    let connection = claim.meta.get(inspect::CONNECTION).map(|said| Connection::deserialize(said));
+    let connection = claim.meta.get(inspect::CONNECTION).map(Connection::deserialize);
     let connection = connection.transpose().ok().filter(|c| c.as_ref().is_none_or(Connection::is_sound));
     let Some(connection) = connection else {
         return refuse("says of its connection what no recorder says");
