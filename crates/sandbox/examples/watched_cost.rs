@@ -57,7 +57,7 @@ async fn measure(runs: usize) -> Result<()> {
         doors: vec![SiteDoor { listen: parsed(DOOR), to: Target::Tcp(outside) }],
         watcher: Arc::new(OneWay(outside)),
     };
-    let mut inside = serde_json::Map::new();
+    let mut inside = json!({ "load": load() });
     // In turns, so that both see the same machine.
     let (mut sealed, mut watched) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
     for _ in 0..runs {
@@ -71,31 +71,36 @@ async fn measure(runs: usize) -> Result<()> {
         }
     }
     for (name, [start, total]) in [("sealed", sealed), ("watched", watched)] {
-        let both = json!({ "start": quantiles(start), "start_to_end": quantiles(total) });
-        inside.insert(name.to_owned(), both);
+        inside["start"][name] = quantiles(start);
+        inside["start_to_end"][name] = quantiles(total);
     }
-    for (what, address) in [
-        ("requests", DOOR),
-        ("requests", RELAYED),
-        ("connects", DOOR),
-        ("connects", RELAYED),
-        ("refused", REFUSED),
-        ("refused_request", REFUSED),
-        ("down", DOOR),
-        ("down", RELAYED),
-        ("up", RELAYED),
-    ] {
-        inside.insert(format!("{what} {address}"), run(what, address, &network).await?);
+    // One after the other, so that all three see the same machine.
+    for what in ["requests", "connects", "down", "up"] {
+        inside[what]["direct"] = direct(what, outside).await?;
+        inside[what]["door"] = run(what, DOOR, &network).await?;
+        inside[what]["relayed"] = run(what, RELAYED, &network).await?;
     }
-    let direct = std::env::current_exe().map_err(|error| Error::io("finding this program", error))?;
-    for what in ["requests", "connects", "down"] {
-        let output =
-            std::process::Command::new(&direct).args(["client", what, &outside.to_string()]).output();
-        let output = output.map_err(|error| Error::io("running this program", error))?;
-        inside.insert(format!("{what} direct"), serde_json::from_slice(&output.stdout).unwrap_or_default());
+    for what in ["refused", "refused_request"] {
+        inside[what] = run(what, REFUSED, &network).await?;
     }
-    println!("{:#}", Value::Object(inside));
+    println!("{inside:#}");
     Ok(())
+}
+
+/// How many programs want a processor, on average over the last minute.
+fn load() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or_default()
+}
+
+async fn direct(what: &str, outside: SocketAddr) -> Result<Value> {
+    let own = std::env::current_exe().map_err(|error| Error::io("finding this program", error))?;
+    let mut client = std::process::Command::new(own);
+    client.args(["client", what, &outside.to_string()]);
+    let output = tokio::task::spawn_blocking(move || client.output()).await;
+    let output = output.map_err(|error| Error::internal("running this program", error))?;
+    let output = output.map_err(|error| Error::io("running this program", error))?;
+    Ok(serde_json::from_slice(&output.stdout).unwrap_or_default())
 }
 
 fn parsed(text: &str) -> SocketAddr {
