@@ -10,7 +10,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use cofferdam_gateway::{Asked, Authority, Destination, Gateway, Report, client_trust, java_trust};
+use cofferdam_gateway::{
+    Asked, Authority, Destination, Gateway, Report, apt_settings, client_trust, java_trust,
+};
 use cofferdam_sandbox::{
     Attempt, Decision, Mount, Network, NetworkLog, Running, Sandbox, SandboxSpec, SiteDoor, TakeFuture,
     Target, Transport, Verdict, Watcher,
@@ -18,6 +20,8 @@ use cofferdam_sandbox::{
 use cofferdam_types::{Clock as _, Error, ErrorKind, Result, Secret, time::SystemClock};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
+
+use crate::env::HOME;
 
 /// Where the authority of a run lies, inside.
 const TRUST: &str = "/build/trust";
@@ -79,6 +83,8 @@ pub struct Watched {
     gateway: Gateway,
     heard: Arc<Heard>,
     door: SiteDoor,
+    /// Whether upstream answers now.
+    live: bool,
 }
 
 impl Watched {
@@ -92,7 +98,14 @@ impl Watched {
         };
         let authority = Authority::generate(SystemClock.now())?;
         let gateway = Gateway::new(authority, site, ADDRESSES, Secret::new(token.to_owned()))?;
-        Ok(Self { gateway, heard: Arc::default(), door })
+        Ok(Self { gateway, heard: Arc::default(), door, live: false })
+    }
+
+    /// The same for a recording, in which upstream answers: clients may mind how new an answer is.
+    #[must_use]
+    pub fn live(mut self, live: bool) -> Self {
+        self.live = live;
+        self
     }
 
     /// Makes the clients of a sandbox believe the authority; the files for it are written into `folder`.
@@ -108,6 +121,7 @@ impl Watched {
             ("authority.pem", self.gateway.authority().pem().as_bytes().to_vec()),
             ("bundle.pem", self.gateway.bundle(roots.as_deref())),
             ("java.p12", self.gateway.java_trust_store()?),
+            ("apt.conf", apt_settings(HOME, !self.live).into_bytes()),
         ];
         for (name, bytes) in files {
             std::fs::write(folder.join(name), bytes).map_err(failed)?;
@@ -122,7 +136,11 @@ impl Watched {
         let mut variables = client_trust(&format!("{TRUST}/authority.pem"), &format!("{TRUST}/bundle.pem"));
         let java = spec.env.iter().position(|(name, _)| name == "JAVA_TOOL_OPTIONS");
         let java = java.map(|at| spec.env.remove(at).1.to_string_lossy().into_owned());
-        variables.push(java_trust(&format!("{TRUST}/java.p12"), java.as_deref()));
+        // Java asks the system whose home it is, not the environment.
+        let java = format!("-Duser.home={HOME} {}", java.unwrap_or_default());
+        variables.push(java_trust(&format!("{TRUST}/java.p12"), Some(&java)));
+        variables.push(("APT_CONFIG".into(), format!("{TRUST}/apt.conf")));
+        variables.push(("GRADLE_USER_HOME".into(), format!("{HOME}/.gradle")));
         for (name, value) in variables {
             // What a job says of its own wins.
             if spec.env.iter().all(|(own, _)| *own != *name) {

@@ -20,7 +20,8 @@ use crate::{
     cli::RecordArgs,
     client::Client,
     output,
-    toolchain::{Build, door},
+    personal::Own,
+    toolchain::{Build, door, open_folders},
 };
 
 /// A copy of a folder and an empty home, gone when dropped.
@@ -62,12 +63,18 @@ impl Workplace {
         self.root.path().join("home")
     }
 
-    fn keep(self, at: &Path) -> Result<()> {
+    fn keep(&self, at: &Path) -> Result<()> {
         let failed = |e| Error::io(format!("keeping the build in {}", at.display()), e);
         for file in all_files(&self.work(), &self.work()) {
             copy(&self.work().join(&file), &at.join(&file)).map_err(failed)?;
         }
         Ok(())
+    }
+}
+
+impl Drop for Workplace {
+    fn drop(&mut self) {
+        open_folders(self.root.path());
     }
 }
 
@@ -161,6 +168,15 @@ impl Built {
     }
 }
 
+/// Who answers a build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answers {
+    /// Upstream, now.
+    Live,
+    /// What was kept.
+    Kept,
+}
+
 /// Runs a command in a workplace, with package clients set up for a token. `quiet` keeps what it
 /// prints instead of showing it.
 ///
@@ -171,15 +187,27 @@ pub async fn run_build(
     token: &str,
     place: &Workplace,
     command: &[String],
+    answers: Answers,
     quiet: bool,
 ) -> Result<Built> {
     let site = client.address()?;
     let inside = format!("http://{}", door(site).listen);
     let setups: Vec<_> = client.setups(Some(token), &inside).await?.into_iter().map(|(_, _, s)| s).collect();
-    let (folder, home) = (place.work(), place.home());
-    let build = Build { command, folder: &folder, home: &home, site, setups: &setups, secret: &place.secret };
+    let (folder, home, own) = (place.work(), place.home(), Own::find());
+    if !quiet {
+        own.told().iter().chain(&own.left_out).for_each(|line| eprintln!("{line}"));
+    }
+    let build = Build {
+        command,
+        folder: &folder,
+        home: &home,
+        site,
+        setups: &setups,
+        own: &own,
+        secret: &place.secret,
+    };
     let mut spec = build.spec()?;
-    let watched = Watched::new(door(site), token)?;
+    let watched = Watched::new(door(site), token)?.live(answers == Answers::Live);
     watched.trust(&mut spec, &place.root.path().join("trust"))?;
     if quiet {
         // Both streams of a build in one order, as a person would see them.
@@ -241,7 +269,9 @@ pub async fn record(context: &Context, arguments: &RecordArgs) -> Result<ExitCod
     let session = Session::start(&client, &arguments.name, &arguments.command).await?;
     let id = session.id;
     remember(context, &arguments.name, &folder, &arguments.command, &session)?;
-    let built = run_build(&client, session.record.expose(), &place, &arguments.command, context.json).await?;
+    let built =
+        run_build(&client, session.record.expose(), &place, &arguments.command, Answers::Live, context.json)
+            .await?;
     let code = built.code;
     let collection =
         client.post(&format!("/api/v1/recordings/{id}/end"), &json!({ "exit_code": code })).await?;
@@ -281,7 +311,7 @@ pub async fn rehearse(context: &Context, name: &str, keep: Option<&Path>) -> Res
         .collect();
     let place = Workplace::of(&folder)?.hiding(context.home()?.path());
     let token = known["replay_token"].as_str().unwrap_or_default();
-    let built = run_build(&client, token, &place, &command, context.json).await?;
+    let built = run_build(&client, token, &place, &command, Answers::Kept, context.json).await?;
     let code = built.code;
     let path = format!("/api/v1/recordings/{}/rehearsed", known["id"]);
     let mut value = client.post(&path, &json!({ "exit_code": code })).await?;

@@ -199,9 +199,25 @@ fn client_setup(repository_url: &str, token: Option<&str>) -> ClientSetup {
          fund=false\n\
          update-notifier=false\n",
     );
-    ClientSetup {
-        env: vec![("npm_config_registry".into(), url)],
-        files: vec![(".npmrc".into(), npmrc)],
-        commands,
+    ClientSetup { env: env(&url, token), files: vec![(".npmrc".into(), npmrc)], commands }
+}
+
+/// npm, pnpm and Yarn 1 read the first variable; each of the others has names of its own.
+fn env(url: &str, token: Option<&str>) -> Vec<(String, String)> {
+    let registry =
+        ["npm_config_registry", "YARN_NPM_REGISTRY_SERVER", "COREPACK_NPM_REGISTRY", "BUN_CONFIG_REGISTRY"];
+    let mut env: Vec<_> = registry.iter().map(|name| (*name, url.trim_end_matches('/'))).collect();
+    env[0].1 = url;
+    let host = url.strip_prefix("http://").and_then(|rest| rest.split(['/', ':']).next());
+    // Yarn 2 and later speak plain HTTP with nobody whom they were not told of.
+    env.extend(host.map(|host| ("YARN_UNSAFE_HTTP_WHITELIST", host)));
+    if let Some(token) = token {
+        env.extend([
+            ("YARN_NPM_AUTH_TOKEN", token),
+            ("YARN_NPM_ALWAYS_AUTH", "true"),
+            ("COREPACK_NPM_TOKEN", token),
+            ("BUN_CONFIG_TOKEN", token),
+        ]);
     }
+    env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }

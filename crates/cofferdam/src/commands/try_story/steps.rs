@@ -14,7 +14,7 @@ use super::{
     sites::{Plan, RunningSite},
 };
 use crate::{
-    commands::record::{Session, Workplace, run_build},
+    commands::record::{Answers, Session, Workplace, run_build},
     config::Role,
     output,
 };
@@ -155,7 +155,9 @@ impl Story {
         let client = self.outside.client("olga")?;
         let place = Workplace::of(folder)?.hiding(&self.root);
         let session = Session::start(&client, name, &self.project.command).await?;
-        let build = run_build(&client, session.record.expose(), &place, &self.project.command, true).await?;
+        let build =
+            run_build(&client, session.record.expose(), &place, &self.project.command, Answers::Live, true)
+                .await?;
         let end = json!({ "exit_code": build.code });
         let collection = client.post(&format!("/api/v1/recordings/{}/end", session.id), &end).await?;
         if build.code != 0 {
@@ -185,7 +187,9 @@ impl Story {
     async fn rehearse(&self, session: &Session, folder: &Path) -> Result<Facts> {
         let client = self.outside.client("olga")?;
         let place = Workplace::of(folder)?.hiding(&self.root);
-        let build = run_build(&client, session.replay.expose(), &place, &self.project.command, true).await?;
+        let build =
+            run_build(&client, session.replay.expose(), &place, &self.project.command, Answers::Kept, true)
+                .await?;
         let end = json!({ "exit_code": build.code });
         let done = client.post(&format!("/api/v1/recordings/{}/rehearsed", session.id), &end).await?;
         if done["complete"] != true {
@@ -416,8 +420,15 @@ impl Story {
     async fn use_inside(&self) -> Result<Facts> {
         let client = self.inside.client("dana")?;
         let place = Workplace::of(&self.project.folder)?.hiding(&self.root);
-        let build =
-            run_build(&client, self.inside.token("dana")?, &place, &self.project.command, true).await?;
+        let build = run_build(
+            &client,
+            self.inside.token("dana")?,
+            &place,
+            &self.project.command,
+            Answers::Kept,
+            true,
+        )
+        .await?;
         if build.code != 0 {
             return Err(broken(format!("the build failed inside with {}:\n{}", build.code, build.tail())));
         }
