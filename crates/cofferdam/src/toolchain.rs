@@ -167,7 +167,7 @@ impl Build<'_> {
 /// Makes every folder below one writable again, so that it can be removed: Go closes those of its module cache.
 pub fn open_folders(root: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
-    // Each is opened before it is listed. What cannot be opened stays, as it would have done.
+    // What cannot even be listed stays, as it would have done.
     for entry in walkdir::WalkDir::new(root).into_iter().filter_entry(|e| e.file_type().is_dir()) {
         let Ok(entry) = entry else { continue };
         let closed = entry.metadata().is_ok_and(|m| m.permissions().mode() & 0o700 != 0o700);
@@ -189,8 +189,8 @@ mod tests {
         let inner = root.path().join("mod/cache@v1/deep");
         std::fs::create_dir_all(&inner).unwrap();
         let outer = inner.parent().unwrap();
-        for (folder, mode) in [(inner.as_path(), 0o555), (outer, 0o000)] {
-            std::fs::set_permissions(folder, std::fs::Permissions::from_mode(mode)).unwrap();
+        for folder in [inner.as_path(), outer] {
+            std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o555)).unwrap();
         }
         open_folders(root.path());
         for folder in [outer, &inner] {

@@ -90,9 +90,15 @@ impl Format for Npm {
         publish::accept(request, view, door).await
     }
 
-    fn want(&self, _request: &Request, route: &Route) -> Option<Want> {
+    fn want(&self, request: &Request, route: &Route) -> Option<Want> {
         match route {
             Route::Document { package, .. } => Some(Want::Index { package: package.clone() }),
+            // One release's manifest, as Corepack asks for it: the name, a slash and the version or tag.
+            Route::Api("manifest") => {
+                let segments = path_segments(&request.path).ok()?;
+                let (name, rest) = coords::take_name(&segments)?;
+                Some(Want::Index { package: Some(format!("{name}/{}", rest.first()?)) })
+            }
             Route::File { path, package: Some(package) } => {
                 Some(Want::File { package: package.clone(), path: path.clone() })
             }
@@ -211,10 +217,14 @@ fn env(url: &str, token: Option<&str>) -> Vec<(String, String)> {
     let host = url.strip_prefix("http://").and_then(|rest| rest.split(['/', ':']).next());
     // Yarn 2 and later speak plain HTTP with nobody whom they were not told of.
     env.extend(host.map(|host| ("YARN_UNSAFE_HTTP_WHITELIST", host)));
+    // pnpm asks for a newer pnpm otherwise; npm is told in its file.
+    env.push(("pnpm_config_update_notifier", "false"));
     if let Some(token) = token {
         env.extend([
             ("YARN_NPM_AUTH_TOKEN", token),
             ("YARN_NPM_ALWAYS_AUTH", "true"),
+            // Yarn 1, which sends its token for scoped packages only: without it, nobody knows whose recording it is.
+            ("yarn_always_auth", "true"),
             ("COREPACK_NPM_TOKEN", token),
             ("BUN_CONFIG_TOKEN", token),
         ]);
