@@ -159,6 +159,13 @@ pub struct Built {
 }
 
 impl Built {
+    /// Shows the end of what a quiet build printed, if it failed: nobody has seen it.
+    fn explain(&self) {
+        if self.code != 0 && !self.output.is_empty() {
+            eprintln!("{}", self.tail());
+        }
+    }
+
     /// The last lines that it printed.
     pub fn tail(&self) -> String {
         let text = String::from_utf8_lossy(&self.output);
@@ -272,6 +279,7 @@ pub async fn record(context: &Context, arguments: &RecordArgs) -> Result<ExitCod
     let built =
         run_build(&client, session.record.expose(), &place, &arguments.command, Answers::Live, context.json)
             .await?;
+    built.explain();
     let code = built.code;
     let collection =
         client.post(&format!("/api/v1/recordings/{id}/end"), &json!({ "exit_code": code })).await?;
@@ -312,6 +320,7 @@ pub async fn rehearse(context: &Context, name: &str, keep: Option<&Path>) -> Res
     let place = Workplace::of(&folder)?.hiding(context.home()?.path());
     let token = known["replay_token"].as_str().unwrap_or_default();
     let built = run_build(&client, token, &place, &command, Answers::Kept, context.json).await?;
+    built.explain();
     let code = built.code;
     let path = format!("/api/v1/recordings/{}/rehearsed", known["id"]);
     let mut value = client.post(&path, &json!({ "exit_code": code })).await?;

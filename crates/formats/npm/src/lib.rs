@@ -205,7 +205,13 @@ fn client_setup(repository_url: &str, token: Option<&str>) -> ClientSetup {
          fund=false\n\
          update-notifier=false\n",
     );
-    ClientSetup { env: env(&url, token), files: vec![(".npmrc".into(), npmrc)], commands }
+    let mut files = vec![(".npmrc".to_owned(), npmrc)];
+    if token.is_some() {
+        // Yarn 1 reads npm's file, but sends the token for scoped packages only: then nobody knows whose recording
+        // it is. npm and Yarn 2 would complain of the same word in theirs.
+        files.push((".yarnrc".into(), "always-auth true\n".into()));
+    }
+    ClientSetup { env: env(&url, token), files, commands }
 }
 
 /// npm, pnpm and Yarn 1 read the first variable; each of the others has names of its own.
@@ -223,8 +229,6 @@ fn env(url: &str, token: Option<&str>) -> Vec<(String, String)> {
         env.extend([
             ("YARN_NPM_AUTH_TOKEN", token),
             ("YARN_NPM_ALWAYS_AUTH", "true"),
-            // Yarn 1, which sends its token for scoped packages only: without it, nobody knows whose recording it is.
-            ("yarn_always_auth", "true"),
             ("COREPACK_NPM_TOKEN", token),
             ("BUN_CONFIG_TOKEN", token),
         ]);
