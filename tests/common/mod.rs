@@ -7,6 +7,7 @@
 pub mod http;
 pub mod packages;
 pub mod tools;
+pub mod upstream;
 
 use std::{
     fs::{self, File},
@@ -60,7 +61,13 @@ pub fn cofferdam(arguments: &[&str]) -> Output {
 
 /// Runs the program in a folder, asking for JSON.
 pub fn cofferdam_in(folder: &Path, arguments: &[&str]) -> Output {
+    cofferdam_with(folder, &[], arguments)
+}
+
+/// Runs the program in a folder with more environment, asking for JSON.
+pub fn cofferdam_with(folder: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> Output {
     let done = plain(Command::new(PROGRAM).arg("--json").args(arguments))
+        .envs(environment.iter().copied())
         .current_dir(folder)
         .stdin(Stdio::null())
         .output()
@@ -108,10 +115,16 @@ impl Site {
 
     /// A running site; `more` is appended to its configuration.
     pub fn start(name: &str, role: &str, more: &str) -> Self {
+        Self::start_with(name, role, more, &[])
+    }
+
+    /// The same in a process with more environment.
+    pub fn start_with(name: &str, role: &str, more: &str, environment: &[(&str, &str)]) -> Self {
         let mut site = Self::init(tempfile::tempdir().expect("a folder for the site"), name, role);
         let config = site.home().join("cofferdam.toml");
         let text = fs::read_to_string(&config).expect("init wrote a configuration");
         fs::write(config, format!("{text}\n{more}")).expect("the configuration can be written");
+        site.environment = environment.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         site.serve();
         site
     }
@@ -212,9 +225,20 @@ impl Site {
 
     /// Runs a command as somebody, in a folder.
     pub fn by_in(&self, folder: &Path, token: &str, arguments: &[&str]) -> Output {
+        self.by_with(folder, &[], token, arguments)
+    }
+
+    /// Runs a command as somebody, in a folder, with more environment.
+    pub fn by_with(
+        &self,
+        folder: &Path,
+        environment: &[(&str, &str)],
+        token: &str,
+        arguments: &[&str],
+    ) -> Output {
         let mut all = vec!["--home", self.home_text(), "--site", &self.url, "--token", token];
         all.extend(arguments);
-        cofferdam_in(folder, &all)
+        cofferdam_with(folder, environment, &all)
     }
 
     /// A new person with a role, and their token.
@@ -339,7 +363,12 @@ pub struct Pair {
 impl Pair {
     /// Two sites; the inside one believes the outside one, whose configuration ends with `more`.
     pub fn new(more: &str) -> Self {
-        let outside = Site::start("outside", "connected", more);
+        Self::with(more, &[])
+    }
+
+    /// The same, the outside one in a process with more environment.
+    pub fn with(more: &str, environment: &[(&str, &str)]) -> Self {
+        let outside = Site::start_with("outside", "connected", more, environment);
         let inside = Site::isolated("inside");
         inside.trust(&outside);
         outside.trust(&inside);

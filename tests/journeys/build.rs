@@ -6,46 +6,9 @@ use std::fs;
 use serde_json::json;
 
 use crate::common::{
-    Pair, Site,
-    packages::{
-        crate_dependency, crate_description, crate_file, crate_upload, npm_document, npm_package,
-        publish_crate, publish_npm, upload_distribution, wheel,
-    },
     tools::{have, have_sandbox},
+    upstream::{pair_with, upstream},
 };
-
-/// An upstream with two packages of each format; the second needs the first.
-pub fn upstream() -> Site {
-    let site = Site::isolated("upstream");
-    let token = site.person("dev", "developer");
-    let mut answers = Vec::new();
-    for (file, bytes) in [wheel("oars", "1.0", &[]), wheel("ferry", "2.1", &["oars>=1"])] {
-        answers.push(upload_distribution(&site, &token, "pypi-local", (&file, &bytes), &[]));
-    }
-    for (name, needs) in [("oars", json!({})), ("ferry", json!({ "oars": "^1.0.0" }))] {
-        let document = npm_document(name, "1.0.0", &needs, &npm_package(name, "1.0.0", &needs));
-        answers.push(publish_npm(&site, &token, "npm-local", name, &document));
-    }
-    for (name, deps, more) in [
-        ("oars", json!([]), ""),
-        ("ferry", json!([crate_dependency("oars", "^1")]), "[dependencies]\noars = \"1\"\n"),
-    ] {
-        let body = crate_upload(&crate_description(name, "1.0.0", &deps), &crate_file(name, "1.0.0", more));
-        answers.push(publish_crate(&site, &token, "cargo-local", &body));
-    }
-    for answer in answers {
-        assert!(matches!(answer.status, 200 | 201), "{}", answer.text());
-    }
-    site
-}
-
-pub fn pair_with(upstream: &Site) -> Pair {
-    let url = &upstream.url;
-    Pair::new(&format!(
-        "[upstream.pypi]\nurl = \"{url}/r/pypi/simple/\"\n[upstream.npm]\nurl = \"{url}/r/npm/\"\n\
-         [upstream.cargo]\nurl = \"sparse+{url}/r/cargo/\"\n"
-    ))
-}
 
 fn journey(client: &str, files: &[(&str, &str)], command: &str) {
     if !have(client) || !have_sandbox() {

@@ -5,13 +5,11 @@ use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 
-use crate::{
-    build::{pair_with, upstream},
-    common::{
-        Pair,
-        packages::{upload_distribution, wheel},
-        tools::{have, have_sandbox},
-    },
+use crate::common::{
+    Pair,
+    packages::{upload_distribution, wheel},
+    tools::{have, have_sandbox},
+    upstream::{pair_with, upstream},
 };
 
 const INSTALL: &str =

@@ -10,6 +10,7 @@ mod commands;
 mod config;
 mod home;
 mod output;
+mod personal;
 mod projects;
 mod site;
 mod toolchain;

@@ -12,6 +12,8 @@ use cofferdam_format_kit::ClientSetup;
 use cofferdam_sandbox::{Limits, Mount, Network, SandboxSpec, SiteDoor, Stdio, Target};
 use cofferdam_types::{Error, Result};
 
+use crate::personal::Own;
+
 /// The home of builds, inside.
 pub const BUILD_HOME: &str = "/build/home";
 /// Where the built folder is, inside.
@@ -114,6 +116,8 @@ pub struct Build<'a> {
     pub site: SocketAddr,
     /// How its package clients are set up.
     pub setups: &'a [ClientSetup],
+    /// What the person's own configuration says of the other clients.
+    pub own: &'a Own,
     /// What to hide besides.
     pub secret: &'a [PathBuf],
 }
@@ -134,15 +138,15 @@ impl Build<'_> {
         let mut env = toolchain.env;
         env.push(("HOME".into(), BUILD_HOME.into()));
         env.push(("CARGO_HOME".into(), format!("{BUILD_HOME}/.cargo")));
-        for setup in self.setups {
-            env.extend(setup.env.iter().cloned());
-            for (path, text) in &setup.files {
-                let path = self.home.join(path);
-                let folder = path.parent().unwrap_or(self.home);
-                let failed = |e| Error::io("writing a client's configuration", e);
-                std::fs::create_dir_all(folder).map_err(failed)?;
-                std::fs::write(&path, text).map_err(failed)?;
-            }
+        env.extend(self.own.env.iter().cloned());
+        env.extend(self.setups.iter().flat_map(|setup| setup.env.iter().cloned()));
+        // The site's own settings last: nothing of a person's leads a client of the site past it.
+        for (path, text) in self.own.files.iter().chain(self.setups.iter().flat_map(|setup| &setup.files)) {
+            let path = self.home.join(path);
+            let folder = path.parent().unwrap_or(self.home);
+            let failed = |e| Error::io("writing a client's configuration", e);
+            std::fs::create_dir_all(folder).map_err(failed)?;
+            std::fs::write(&path, text).map_err(failed)?;
         }
         let mut spec = SandboxSpec::new(self.command.iter().map(OsString::from));
         spec.env = env.into_iter().map(|(n, v)| (n.into(), v.into())).collect();
@@ -157,5 +161,45 @@ impl Build<'_> {
         (spec.stdin, spec.stdout, spec.stderr) = (Stdio::Null, Stdio::Inherit, Stdio::Inherit);
         spec.hostname = "build".into();
         Ok(spec)
+    }
+}
+
+/// Makes every folder below one writable again, so that it can be removed: Go closes those of its module cache.
+pub fn open_folders(root: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    // What cannot even be listed stays, as it would have done.
+    for entry in walkdir::WalkDir::new(root).into_iter().filter_entry(|e| e.file_type().is_dir()) {
+        let Ok(entry) = entry else { continue };
+        let closed = entry.metadata().is_ok_and(|m| m.permissions().mode() & 0o700 != 0o700);
+        if closed {
+            let _ = std::fs::set_permissions(entry.path(), std::fs::Permissions::from_mode(0o700));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn what_a_build_has_closed_can_be_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let inner = root.path().join("mod/cache@v1/deep");
+        std::fs::create_dir_all(&inner).unwrap();
+        let outer = inner.parent().unwrap();
+        for folder in [inner.as_path(), outer] {
+            std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o555)).unwrap();
+        }
+        open_folders(root.path());
+        for folder in [outer, &inner] {
+            assert_eq!(
+                folder.metadata().unwrap().permissions().mode() & 0o777,
+                0o700,
+                "{}",
+                folder.display()
+            );
+        }
     }
 }

@@ -30,4 +30,4 @@ mod trust;
 pub use authority::Authority;
 pub use connection::{Destination, Gateway};
 pub use report::{Asked, Report};
-pub use trust::{client_trust, java_trust};
+pub use trust::{apt_settings, client_trust, java_trust};

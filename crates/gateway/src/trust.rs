@@ -1,5 +1,6 @@
 //! How clients in a sandbox are told to believe the authority: environment variables, a bundle for those
-//! that read one file instead of the system's, and a trust store for Java.
+//! that read one file instead of the system's, and a trust store for Java. And the few settings without which
+//! a client cannot be recorded at all. Never a host name: where a client fetches from is its own affair.
 //!
 //! Some variables replace the roots of a client, and get the bundle; some add to them, and get the one
 //! certificate. A client that reads only the system's file (GnuTLS: apt, wget) needs the bundle in its
@@ -11,14 +12,19 @@ use crate::{Gateway, authority::Authority, pkcs12};
 
 /// Variables that replace a client's roots, and whose they are.
 const REPLACE: &[(&str, &str)] = &[
-    ("SSL_CERT_FILE", "OpenSSL, and with it Python, Ruby, Perl; Go; rustls-native-certs; uv"),
+    (
+        "SSL_CERT_FILE",
+        "OpenSSL, and with it Python (Ansible), Ruby (gem), PHP, Perl, .NET; Go (Helm, Terraform, skopeo, podman); \
+         rustls-native-certs; uv",
+    ),
     ("CURL_CA_BUNDLE", "curl, and Python's requests"),
     ("REQUESTS_CA_BUNDLE", "Python's requests"),
     ("PIP_CERT", "pip"),
     ("CONDA_SSL_VERIFY", "conda"),
     ("HTTPLIB2_CA_CERTS", "Python's httplib2"),
     ("AWS_CA_BUNDLE", "the AWS clients"),
-    ("npm_config_cafile", "npm and pnpm"),
+    ("CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE", "the Google Cloud client"),
+    ("npm_config_cafile", "npm, pnpm and Yarn 1"),
     ("YARN_HTTPS_CA_FILE_PATH", "Yarn 2 and later"),
     ("CARGO_HTTP_CAINFO", "cargo"),
     ("GIT_SSL_CAINFO", "git"),
@@ -35,6 +41,14 @@ const REPLACE: &[(&str, &str)] = &[
 /// Variables that add to a client's roots.
 const ADD: &[(&str, &str)] = &[("NODE_EXTRA_CA_CERTS", "Node.js, Bun and Deno"), ("DENO_CERT", "Deno")];
 
+/// Calls home that a build can do without. They would only be refused, or be answered otherwise on another day.
+const QUIET: &[(&str, &str, &str)] = &[
+    ("CHECKPOINT_DISABLE", "1", "Terraform and other programs of its house ask for newer versions"),
+    ("DOTNET_CLI_TELEMETRY_OPTOUT", "1", ".NET reports its use"),
+    ("YARN_ENABLE_TELEMETRY", "0", "Yarn 2 and later report their use"),
+    ("COREPACK_ENABLE_DOWNLOAD_PROMPT", "0", "Corepack asks a person before it downloads"),
+];
+
 /// The name under which Java lists the certificate.
 const JAVA_NAME: &str = "cofferdam recorder";
 
@@ -47,6 +61,7 @@ pub fn client_trust(pem_path_inside: &str, bundle_path_inside: &str) -> Vec<(Str
     };
     let mut all = of(REPLACE, bundle_path_inside);
     all.extend(of(ADD, pem_path_inside));
+    all.extend(QUIET.iter().map(|(name, value, _)| ((*name).to_owned(), (*value).to_owned())));
     all
 }
 
@@ -59,6 +74,19 @@ pub fn java_trust(store_path_inside: &str, already: Option<&str>) -> (String, St
     let already = already.map(str::trim).filter(|text| !text.is_empty());
     let value = already.map_or_else(|| own.clone(), |text| format!("{text} {own}"));
     ("JAVA_TOOL_OPTIONS".to_owned(), value)
+}
+
+/// What apt needs where it may not write below `/var`: lists and packages in `home`. What is installed it still
+/// reads from the system, and its sources from `/etc/apt`. The text of a file that `APT_CONFIG` names.
+///
+/// `kept` are answers of another day: their "valid until" is over before they are used, so only signatures
+/// count. Who approved them said that they are new enough.
+#[must_use]
+pub fn apt_settings(home: &str, kept: bool) -> String {
+    let kept = if kept { "Acquire::Check-Valid-Until \"false\";\n" } else { "" };
+    format!(
+        "Dir::State \"{home}/apt\";\nDir::State::status \"/var/lib/dpkg/status\";\nDir::Cache \"{home}/apt\";\n{kept}"
+    )
 }
 
 impl Authority {
@@ -116,5 +144,15 @@ mod tests {
         assert!(
             name == "JAVA_TOOL_OPTIONS" && value.starts_with("-Xmx1g -Djavax.net.ssl.trustStore=/trust/")
         );
+    }
+
+    #[test]
+    fn apt_writes_into_the_home_and_minds_dates_only_where_upstream_answers() {
+        let (live, kept) = (apt_settings("/home", false), apt_settings("/home", true));
+        assert!(
+            live.contains("Dir::State \"/home/apt\"") && live.contains("Dir::Cache \"/home/apt\""),
+            "{live}"
+        );
+        assert!(!live.contains("Valid-Until") && kept.contains("Check-Valid-Until \"false\""), "{kept}");
     }
 }

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use cofferdam_gateway::{Authority, Destination, Gateway, client_trust, java_trust};
+use cofferdam_gateway::{Authority, Destination, Gateway, apt_settings, client_trust, java_trust};
 use cofferdam_sandbox::{
     Attempt, Mount, Network, Process, Running, Sandbox, SandboxSpec, SiteDoor, TakeFuture, Target, Transport,
     UNWATCHED, Verdict, Watcher,
@@ -19,7 +19,10 @@ use cofferdam_sandbox::{
 use cofferdam_types::{Clock as _, Error, Result, Secret, time::SystemClock};
 use tokio::net::TcpStream;
 
-use crate::seen::{self, Heard, Seen};
+use crate::{
+    env::HOME,
+    seen::{self, Heard, Seen},
+};
 
 /// Where the authority of a run lies, inside.
 const TRUST: &str = "/build/trust";
@@ -82,6 +85,8 @@ pub struct Watched {
     gateway: Gateway,
     heard: Arc<Heard>,
     door: SiteDoor,
+    /// Whether upstream answers now.
+    live: bool,
 }
 
 impl Watched {
@@ -95,7 +100,14 @@ impl Watched {
         };
         let authority = Authority::generate(SystemClock.now())?;
         let gateway = Gateway::new(authority, site, ADDRESSES, Secret::new(token.to_owned()))?;
-        Ok(Self { gateway, heard: Arc::default(), door })
+        Ok(Self { gateway, heard: Arc::default(), door, live: false })
+    }
+
+    /// The same for a recording, in which upstream answers: clients may mind how new an answer is.
+    #[must_use]
+    pub fn live(mut self, live: bool) -> Self {
+        self.live = live;
+        self
     }
 
     /// Makes the clients of a sandbox believe the authority; the files for it are written into `folder`.
@@ -108,6 +120,7 @@ impl Watched {
             ("authority.pem", self.gateway.authority().pem().as_bytes().to_vec()),
             ("bundle.pem", self.gateway.bundle(roots.as_deref())),
             ("java.p12", self.gateway.java_trust_store()?),
+            ("apt.conf", apt_settings(HOME, !self.live).into_bytes()),
         ];
         for (name, bytes) in files {
             std::fs::write(folder.join(name), bytes).map_err(failed)?;
@@ -122,7 +135,11 @@ impl Watched {
         let mut variables = client_trust(&format!("{TRUST}/authority.pem"), &format!("{TRUST}/bundle.pem"));
         let java = spec.env.iter().position(|(name, _)| name == "JAVA_TOOL_OPTIONS");
         let java = java.map(|at| spec.env.remove(at).1.to_string_lossy().into_owned());
-        variables.push(java_trust(&format!("{TRUST}/java.p12"), java.as_deref()));
+        // Java asks the system whose home it is, not the environment.
+        let java = format!("-Duser.home={HOME} {}", java.unwrap_or_default());
+        variables.push(java_trust(&format!("{TRUST}/java.p12"), Some(&java)));
+        variables.push(("APT_CONFIG".into(), format!("{TRUST}/apt.conf")));
+        variables.push(("GRADLE_USER_HOME".into(), format!("{HOME}/.gradle")));
         for (name, value) in variables {
             // What a job says of its own wins.
             if spec.env.iter().all(|(own, _)| *own != *name) {

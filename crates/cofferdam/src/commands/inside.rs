@@ -7,7 +7,10 @@ use cofferdam_sandbox::Stdio;
 use cofferdam_types::{Error, Result};
 
 use super::{Context, record::code_of};
-use crate::toolchain::{Build, door};
+use crate::{
+    personal::Own,
+    toolchain::{Build, door, open_folders},
+};
 
 /// Runs it in this folder, with an empty home and every package client set up.
 pub async fn run(context: &Context, command: &[String]) -> Result<ExitCode> {
@@ -23,7 +26,17 @@ pub async fn run(context: &Context, command: &[String]) -> Result<ExitCode> {
         .map_err(|e| Error::io("making a home", e))?;
     // The state folder of a site on this machine holds its keys, readable by this very account.
     let secret = [context.home()?.path().to_owned()];
-    let build = Build { command, folder: &folder, home: home.path(), site, setups: &setups, secret: &secret };
+    let own = Own::find();
+    own.left_out.iter().for_each(|line| eprintln!("{line}"));
+    let build = Build {
+        command,
+        folder: &folder,
+        home: home.path(),
+        site,
+        setups: &setups,
+        own: &own,
+        secret: &secret,
+    };
     let mut spec = build.spec()?;
     spec.stdin = Stdio::Inherit;
     let watched = Watched::new(door(site), client.token().unwrap_or_default())?;
@@ -37,5 +50,6 @@ pub async fn run(context: &Context, command: &[String]) -> Result<ExitCode> {
     }
     let outcome = running.wait().await?;
     eprint!("{}", watched.seen(&mut running).await?.text());
+    open_folders(home.path());
     Ok(ExitCode::from(u8::try_from(code_of(&outcome.status)).unwrap_or(1)))
 }

@@ -22,6 +22,7 @@ use crate::{
     cli::RecordArgs,
     client::Client,
     output,
+    personal::Own,
     toolchain::{Build, door},
 };
 
@@ -109,6 +110,13 @@ impl Built {
         }
     }
 
+    /// Shows the end of what a quiet build printed, if it failed: nobody has seen it.
+    fn explain(&self) {
+        if self.code != 0 && !self.output.is_empty() {
+            eprintln!("{}", self.tail());
+        }
+    }
+
     /// The last lines that it printed.
     pub fn tail(&self) -> String {
         let text = String::from_utf8_lossy(&self.output);
@@ -116,6 +124,15 @@ impl Built {
         lines.reverse();
         lines.join("\n")
     }
+}
+
+/// Who answers a build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answers {
+    /// Upstream, now.
+    Live,
+    /// What was kept.
+    Kept,
 }
 
 /// Runs a command in a workplace, with package clients set up for a token. `quiet` keeps what it
@@ -128,16 +145,27 @@ pub async fn run_build(
     token: &str,
     place: &Workplace,
     command: &[String],
+    answers: Answers,
     quiet: bool,
 ) -> Result<Built> {
     let site = client.address()?;
     let inside = format!("http://{}", door(site).listen);
     let setups: Vec<_> = client.setups(Some(token), &inside).await?.into_iter().map(|(_, _, s)| s).collect();
-    let (folder, home) = (place.work(), place.home());
-    let build =
-        Build { command, folder: &folder, home: &home, site, setups: &setups, secret: place.secret() };
+    let (folder, home, own) = (place.work(), place.home(), Own::find());
+    if !quiet {
+        own.told().iter().chain(&own.left_out).for_each(|line| eprintln!("{line}"));
+    }
+    let build = Build {
+        command,
+        folder: &folder,
+        home: &home,
+        site,
+        setups: &setups,
+        own: &own,
+        secret: place.secret(),
+    };
     let mut spec = build.spec()?;
-    let watched = Watched::new(door(site), token)?;
+    let watched = Watched::new(door(site), token)?.live(answers == Answers::Live);
     if quiet {
         // Both streams of a build in one order, as a person would see them.
         (spec.stdout, spec.stderr) = (Stdio::Piped, Stdio::Piped);
@@ -217,7 +245,9 @@ pub async fn record_build(
     let place = Workplace::of(folder)?.hiding(context.home()?.path());
     let session = Session::start(client, name, command).await?;
     known::remember(context, name, folder, command, &session)?;
-    let built = run_build(client, session.record.expose(), &place, command, context.json).await?;
+    let token = session.record.expose();
+    let built = run_build(client, token, &place, command, Answers::Live, context.json).await?;
+    built.explain();
     let mentions = mentions_of(folder)?;
     let collection = session.end(client, &built, &mentions.list).await?;
     if let Some(keep) = keep {
@@ -238,7 +268,9 @@ pub async fn rehearse_build(
 ) -> Result<(Value, Built)> {
     let known = Known::recall(context, name)?;
     let place = Workplace::of(&known.folder)?.hiding(context.home()?.path());
-    let built = run_build(client, &known.replay_token, &place, &known.command, context.json).await?;
+    let (token, command) = (&known.replay_token, &known.command);
+    let built = run_build(client, token, &place, command, Answers::Kept, context.json).await?;
+    built.explain();
     let mut value = end_rehearsal(client, known.id, &built).await?;
     value["seconds"] = json!(built.duration.as_secs_f64());
     value["network"] = built.network.json();

@@ -12,6 +12,8 @@ use std::{
 use cofferdam_crossing::Tree;
 use cofferdam_types::{Error, Result, Sha256};
 
+use crate::toolchain::open_folders;
+
 /// A copy of a folder and an empty home, gone when dropped.
 pub struct Workplace {
     root: tempfile::TempDir,
@@ -92,12 +94,18 @@ impl Workplace {
     ///
     /// # Errors
     /// `NoSpace` and the like.
-    pub fn keep(self, at: &Path) -> Result<()> {
+    pub fn keep(&self, at: &Path) -> Result<()> {
         let failed = |e| Error::io(format!("keeping the build in {}", at.display()), e);
         for file in all_files(&self.work(), &self.work()) {
             copy(&self.work().join(&file), &at.join(&file)).map_err(failed)?;
         }
         Ok(())
+    }
+}
+
+impl Drop for Workplace {
+    fn drop(&mut self) {
+        open_folders(self.root.path());
     }
 }
 

@@ -40,7 +40,11 @@ pub async fn record(
     door: &dyn Door,
 ) -> Result<Recorded> {
     match want {
-        Want::Index { package: Some(package) } => {
+        Want::Index { package: Some(wanted) } => {
+            let (package, version) = split(wanted);
+            if let Some(version) = version {
+                return one(package, version, view, upstream).await;
+            }
             let text = packument(package, upstream).await?;
             let document = live(&parse(package, &text)?, &view.repository().base)?;
             let answer = Answer::bytes(StatusCode::OK, "application/json", document)
@@ -56,6 +60,32 @@ pub async fn record(
             Ok(Recorded { changes: vec![Change::Release(draft)], ..Recorded::default() })
         }
     }
+}
+
+/// A package's name, and the version or tag after it, if there is one.
+fn split(wanted: &str) -> (&str, Option<&str>) {
+    let scope = if wanted.starts_with('@') { wanted.find('/').map_or(0, |at| at + 1) } else { 0 };
+    let (_, rest) = wanted.split_at(scope);
+    match rest.find('/') {
+        Some(at) => (wanted.get(..scope + at).unwrap_or(wanted), rest.get(at + 1..)),
+        None => (wanted, None),
+    }
+}
+
+/// The complete manifest of one release, with its tarball here. Its signatures stay: some clients check them.
+async fn one(package: &str, wanted: &str, view: &dyn View, upstream: &dyn Upstream) -> Result<Recorded> {
+    let text = packument(package, upstream).await?;
+    let packument = parse(package, &text)?;
+    let version = packument.dist_tags.get(wanted).map_or(wanted, String::as_str);
+    let raw = packument.versions.get(version).filter(|_| coords::is_storable_version(version));
+    let raw = raw.ok_or_else(|| {
+        Error::not_found(format!("upstream's {package} has no version or tag {}", coords::shorten(wanted)))
+    })?;
+    let mut manifest = manifest(package, version, raw)?;
+    let (base, path) = (&view.repository().base, coords::tarball_path(package, version));
+    index::set_tarball(&mut manifest, &format!("{base}/{path}"));
+    let answer = Answer::json(StatusCode::OK, &manifest).with_header(header::CACHE_CONTROL, "no-cache");
+    Ok(Recorded { changes: Vec::new(), answer: Some(answer), file: None })
 }
 
 /// The text of a packument. The full form is asked for: only it has `time`, without which npm and

@@ -91,9 +91,15 @@ impl Format for Npm {
         publish::accept(request, view, door).await
     }
 
-    fn want(&self, _request: &Request, route: &Route) -> Option<Want> {
+    fn want(&self, request: &Request, route: &Route) -> Option<Want> {
         match route {
             Route::Document { package, .. } => Some(Want::Index { package: package.clone() }),
+            // One release's manifest, as Corepack asks for it: the name, a slash and the version or tag.
+            Route::Api("manifest") => {
+                let segments = path_segments(&request.path).ok()?;
+                let (name, rest) = coords::take_name(&segments)?;
+                Some(Want::Index { package: Some(format!("{name}/{}", rest.first()?)) })
+            }
             Route::File { path, package: Some(package) } => {
                 Some(Want::File { package: package.clone(), path: path.clone() })
             }
@@ -213,9 +219,33 @@ fn client_setup(repository_url: &str, token: Option<&str>) -> ClientSetup {
          fund=false\n\
          update-notifier=false\n",
     );
-    ClientSetup {
-        env: vec![("npm_config_registry".into(), url)],
-        files: vec![(".npmrc".into(), npmrc)],
-        commands,
+    let mut files = vec![(".npmrc".to_owned(), npmrc)];
+    if token.is_some() {
+        // Yarn 1 reads npm's file, but sends the token for scoped packages only: then nobody knows whose recording
+        // it is. npm and Yarn 2 would complain of the same word in theirs.
+        files.push((".yarnrc".into(), "always-auth true\n".into()));
     }
+    ClientSetup { env: env(&url, token), files, commands }
+}
+
+/// npm, pnpm and Yarn 1 read the first variable; each of the others has names of its own.
+fn env(url: &str, token: Option<&str>) -> Vec<(String, String)> {
+    let registry =
+        ["npm_config_registry", "YARN_NPM_REGISTRY_SERVER", "COREPACK_NPM_REGISTRY", "BUN_CONFIG_REGISTRY"];
+    let mut env: Vec<_> = registry.iter().map(|name| (*name, url.trim_end_matches('/'))).collect();
+    env[0].1 = url;
+    let host = url.strip_prefix("http://").and_then(|rest| rest.split(['/', ':']).next());
+    // Yarn 2 and later speak plain HTTP with nobody whom they were not told of.
+    env.extend(host.map(|host| ("YARN_UNSAFE_HTTP_WHITELIST", host)));
+    // pnpm asks for a newer pnpm otherwise; npm is told in its file.
+    env.push(("pnpm_config_update_notifier", "false"));
+    if let Some(token) = token {
+        env.extend([
+            ("YARN_NPM_AUTH_TOKEN", token),
+            ("YARN_NPM_ALWAYS_AUTH", "true"),
+            ("COREPACK_NPM_TOKEN", token),
+            ("BUN_CONFIG_TOKEN", token),
+        ]);
+    }
+    env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }

@@ -119,6 +119,32 @@ async fn a_live_index_lists_its_tarballs_with_platforms_and_where_to_ask() {
 }
 
 #[tokio::test]
+async fn one_release_is_found_by_version_and_by_tag_as_corepack_asks_for_it() {
+    let bytes = tarball("@acme/tool", "1.0.0");
+    let (upstream, mirror) = (upstream(&packument(&bytes), &bytes), mirror());
+    for (path, found) in
+        [("/@acme%2ftool/1.0.0", true), ("/@acme/tool/lts", true), ("/@acme/tool/9.9.9", false)]
+    {
+        let request = mirror.request(Method::GET, path, &[]);
+        let want = Npm.want(&request, &Npm.route(&request).unwrap()).unwrap();
+        let recorded = Npm.record(&want, &mirror, &upstream, &mirror).await;
+        if !found {
+            assert_eq!(recorded.unwrap_err().kind(), ErrorKind::NotFound, "{path}");
+            continue;
+        }
+        let Some(Body::Bytes(text)) = recorded.unwrap().answer.map(|answer| answer.body) else {
+            panic!("{path}")
+        };
+        let manifest: Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(
+            (&manifest["version"], &manifest["dist"]["integrity"]),
+            (&json!("1.0.0"), &json!(sri(&bytes)))
+        );
+        assert_eq!(manifest["dist"]["tarball"], "http://site.example/r/npm/@acme/tool/-/tool-1.0.0.tgz");
+    }
+}
+
+#[tokio::test]
 async fn a_recorded_tarball_brings_its_manifest_tags_and_time() {
     let (mirror, draft) = claim().await;
     assert_eq!(draft.pointers, ["cjs", "lts"]);

@@ -1,4 +1,4 @@
-//! How pip, uv and twine are told to use a repository and nothing else.
+//! How pip, uv, Pipenv, PDM and twine are told to use a repository and nothing else.
 //!
 //! Only text is made here; the caller writes it. A token stands in the addresses, because that is
 //! the only place from which every one of these clients takes it.
@@ -55,7 +55,11 @@ fn env(index: &str, upload: &str, plain: Option<&str>, token: Option<&str>) -> V
         ("UV_INDEX", ""),
         ("UV_EXTRA_INDEX_URL", ""),
         ("UV_FIND_LINKS", ""),
+        // An interpreter is no package: what is there is what builds use.
+        ("UV_PYTHON_DOWNLOADS", "never"),
         ("UV_PUBLISH_URL", upload),
+        ("PIPENV_PYPI_MIRROR", index),
+        ("PDM_PYPI_URL", index),
         ("TWINE_REPOSITORY_URL", upload),
         ("TWINE_NON_INTERACTIVE", "1"),
     ];
@@ -111,6 +115,7 @@ mod tests {
         let setup = setup("http://127.0.0.1:8080/r/py/", Some("cft_a/b"));
         assert_eq!(value(&setup, "PIP_INDEX_URL"), "http://__token__:cft_a%2Fb@127.0.0.1:8080/r/py/simple/");
         assert_eq!(value(&setup, "UV_DEFAULT_INDEX"), value(&setup, "PIP_INDEX_URL"));
+        assert_eq!(value(&setup, "PIPENV_PYPI_MIRROR"), value(&setup, "PIP_INDEX_URL"));
         assert_eq!(value(&setup, "PIP_EXTRA_INDEX_URL"), "");
         assert_eq!(value(&setup, "PIP_TRUSTED_HOST"), "127.0.0.1:8080");
         assert_eq!(value(&setup, "TWINE_PASSWORD"), "cft_a/b");

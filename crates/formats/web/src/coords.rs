@@ -55,9 +55,11 @@ impl Address {
         if !plain(path) || !plain(raw_query) || path.contains('?') {
             return Err(bad("its path or query holds a character that must be percent-encoded"));
         }
+        // apt asks for `/./Packages` of a flat repository. It means the same without (RFC 3986, section 5.2.4).
+        let path = &without_dots(path);
         let leaves = |s: &str| matches!(percent_decode_str(s).collect::<Vec<u8>>().as_slice(), b"." | b"..");
         if path.split('/').any(leaves) {
-            return Err(bad("its path holds `.` or `..`, which clients take out before they ask"));
+            return Err(bad("its path holds `.` or `..`, which leads elsewhere"));
         }
         let host = host(secure, authority)?;
         Ok(Self { secure, host, path: path.to_owned(), query: raw_query.to_owned(), question: None })
@@ -186,6 +188,13 @@ pub fn key(name: &str) -> Result<String> {
     Ok(name.to_owned())
 }
 
+/// The path without the segments `.`; one at the end leaves its slash.
+fn without_dots(path: &str) -> String {
+    let end = if path.ends_with("/.") { "/" } else { "" };
+    let segments: Vec<&str> = path.split('/').filter(|segment| *segment != ".").collect();
+    segments.join("/") + end
+}
+
 fn bad(why: &str) -> Error {
     Error::invalid("bad-address", format!("the address cannot be used: {why}"))
         .hint("ask for /https/host/path or /http/host/path below the repository")
@@ -213,12 +222,25 @@ mod tests {
     }
 
     #[test]
+    fn a_segment_of_one_dot_means_nothing_and_is_taken_out() {
+        for (asked, meant) in [
+            ("/stable/./Packages", "/stable/Packages"),
+            ("/a/.", "/a/"),
+            ("/./.", "/"),
+            ("/.a/..b", "/.a/..b"),
+        ] {
+            assert_eq!(Address::read(&format!("/http/h{asked}"), "").unwrap().path, meant);
+        }
+    }
+
+    #[test]
     fn what_is_no_address_is_refused_by_name() {
         for (path, query) in [
             ("/ftp/host/x", ""),
             ("/https//x", ""),
             ("/https/a b/x", ""),
             ("/https/host/../x", ""),
+            ("/https/host/%2e/x", ""),
             ("/https/host/%2e%2E/x", ""),
             ("/https/host/a\u{7f}", ""),
             ("/https/host/x", "a b"),

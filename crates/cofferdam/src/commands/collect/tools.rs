@@ -15,7 +15,7 @@ use crate::{
     client::Client,
     commands::{
         Context,
-        record::{Session, run_build},
+        record::{Answers, Session, run_build},
         workplace::Workplace,
     },
 };
@@ -112,7 +112,7 @@ async fn run(
     eprintln!("asking {program} about {what}");
     let script = format!("cd './{}'\n{script}", below.display().to_string().replace('\'', "'\\''"));
     let command = ["sh", "-ec", &script].map(str::to_owned);
-    let built = run_build(client, session.record.expose(), place, &command, true).await?;
+    let built = run_build(client, session.record.expose(), place, &command, Answers::Live, true).await?;
     if built.code == 0 {
         return Ok(None);
     }

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     commands::{
         mentions::mentions_of,
-        record::{Session, end_rehearsal, run_build},
+        record::{Answers, Session, end_rehearsal, run_build},
         workplace::Workplace,
     },
     config::Role,
@@ -159,7 +159,9 @@ impl Story {
         let client = self.outside.client("olga")?;
         let place = Workplace::of(folder)?.hiding(&self.root);
         let session = Session::start(&client, name, &self.project.command).await?;
-        let build = run_build(&client, session.record.expose(), &place, &self.project.command, true).await?;
+        let build =
+            run_build(&client, session.record.expose(), &place, &self.project.command, Answers::Live, true)
+                .await?;
         let mentions = mentions_of(folder)?;
         let collection = session.end(&client, &build, &mentions.list).await?;
         if build.code != 0 {
@@ -190,7 +192,9 @@ impl Story {
     async fn rehearse(&self, session: &Session, folder: &Path) -> Result<Facts> {
         let client = self.outside.client("olga")?;
         let place = Workplace::of(folder)?.hiding(&self.root);
-        let build = run_build(&client, session.replay.expose(), &place, &self.project.command, true).await?;
+        let build =
+            run_build(&client, session.replay.expose(), &place, &self.project.command, Answers::Kept, true)
+                .await?;
         let done = end_rehearsal(&client, session.id, &build).await?;
         if done["complete"] != true {
             return Err(broken(format!(
@@ -438,8 +442,15 @@ impl Story {
     async fn use_inside(&self) -> Result<Facts> {
         let client = self.inside.client("dana")?;
         let place = Workplace::of(&self.project.folder)?.hiding(&self.root);
-        let build =
-            run_build(&client, self.inside.token("dana")?, &place, &self.project.command, true).await?;
+        let build = run_build(
+            &client,
+            self.inside.token("dana")?,
+            &place,
+            &self.project.command,
+            Answers::Kept,
+            true,
+        )
+        .await?;
         if build.code != 0 {
             return Err(broken(format!("the build failed inside with {}:\n{}", build.code, build.tail())));
         }
