@@ -163,7 +163,8 @@ impl List {
         self.notes.dedup();
         if self.unsaid > 0 {
             let text = format!("{} more notes of this file are not shown", self.unsaid);
-            self.notes.push(Note { line: u32::MAX, text });
+            let line = self.notes.last().map_or(1, |note| note.line);
+            self.notes.push(Note { line, text });
         }
         self.includes.sort();
         self.includes.dedup();

@@ -17,6 +17,8 @@ use crate::{
 const MAX_NESTING: usize = 16;
 /// Bytes of such a place, or of a name.
 const MAX_PLACE: usize = 512;
+/// Places of one file that are looked at; real files need some hundred thousand.
+const MAX_LOOKS: usize = 2_000_000;
 
 pub(crate) fn read(file: File, list: &mut List) -> Result<()> {
     let root = tree::json(file)?;
@@ -27,6 +29,7 @@ pub(crate) fn read(file: File, list: &mut List) -> Result<()> {
     let index: HashMap<&str, usize> =
         packages.iter().enumerate().map(|(n, (key, ..))| (key.as_str(), n)).collect();
     let project = packages.len();
+    let mut room = MAX_LOOKS;
     let mut graph = Graph::new(project + 1);
     graph.start(project);
     let ways = [
@@ -39,7 +42,7 @@ pub(crate) fn read(file: File, list: &mut List) -> Result<()> {
         let own = workspace.str("name").unwrap_or_default();
         for (key, way) in ways {
             for name in workspace.keys(key) {
-                if let Some(target) = found(&index, own, name) {
+                if let Some(target) = found(&index, own, name, &mut room) {
                     graph.edge(project, target, way);
                 }
             }
@@ -49,7 +52,7 @@ pub(crate) fn read(file: File, list: &mut List) -> Result<()> {
         for facts in entry.items().iter().filter(|n| n.is_map()) {
             for (key, way) in &ways[..3] {
                 for name in facts.keys(key) {
-                    if let Some(target) = found(&index, place, name) {
+                    if let Some(target) = found(&index, place, name, &mut room) {
                         graph.edge(from, target, *way);
                     }
                 }
@@ -89,12 +92,13 @@ pub(crate) fn read(file: File, list: &mut List) -> Result<()> {
 }
 
 /// The entry that a name means at a place: `a/b` before `b`.
-fn found(index: &HashMap<&str, usize>, place: &str, name: &str) -> Option<usize> {
-    if place.len().max(name.len()) > MAX_PLACE {
+fn found(index: &HashMap<&str, usize>, place: &str, name: &str, room: &mut usize) -> Option<usize> {
+    if place.len().max(name.len()) > MAX_PLACE || *room == 0 {
         return None;
     }
     let mut folder = place;
     for _ in 0..MAX_NESTING {
+        *room = room.saturating_sub(1);
         if folder.is_empty() {
             break;
         }

@@ -19,6 +19,8 @@ use crate::{
 const MAX_NESTING: usize = 16;
 /// Bytes of such a place, or of a name.
 const MAX_PLACE: usize = 512;
+/// Places of one file that are looked at; real files need some hundred thousand.
+const MAX_LOOKS: usize = 2_000_000;
 
 pub(crate) fn read(file: File, list: &mut List) -> Result<()> {
     let root = tree::json(file)?;
@@ -39,6 +41,7 @@ fn by_place(packages: &Node, list: &mut List) {
     let places = packages.entries();
     let index: HashMap<&str, usize> =
         places.iter().enumerate().map(|(n, (key, ..))| (key.as_str(), n)).collect();
+    let mut room = MAX_LOOKS;
     let mut graph = Graph::new(places.len());
     for (number, (place, _, entry)) in places.iter().enumerate() {
         let mut keys = vec!["dependencies", "optionalDependencies", "peerDependencies"];
@@ -46,7 +49,7 @@ fn by_place(packages: &Node, list: &mut List) {
             keys.push("devDependencies");
         }
         for name in keys.into_iter().flat_map(|key| entry.keys(key)) {
-            if let Some(target) = found(&index, place, name) {
+            if let Some(target) = found(&index, place, name, &mut room) {
                 graph.edge(number, target, Way::Always);
             }
         }
@@ -83,12 +86,13 @@ fn name_at<'a>(place: &'a str, entry: &'a Node) -> &'a str {
 }
 
 /// Where Node finds a package: beside the asker's own `node_modules`, then in every folder above.
-fn found(index: &HashMap<&str, usize>, place: &str, name: &str) -> Option<usize> {
-    if place.len().max(name.len()) > MAX_PLACE {
+fn found(index: &HashMap<&str, usize>, place: &str, name: &str, room: &mut usize) -> Option<usize> {
+    if place.len().max(name.len()) > MAX_PLACE || *room == 0 {
         return None;
     }
     let mut folder = place;
     for _ in 0..MAX_NESTING {
+        *room = room.saturating_sub(1);
         let path = if folder.is_empty() {
             format!("node_modules/{name}")
         } else {

@@ -5,8 +5,8 @@ use toml::de::{DeTable, DeValue};
 use super::{Fault, MAX_DEPTH, MAX_NODES, Node, Value};
 
 pub(super) fn parse(text: &str) -> Result<Node, Fault> {
-    // The parser keeps every value before they can be counted; each has one of these before it.
-    if text.bytes().filter(|b| matches!(b, b',' | b'=' | b'[' | b'.')).count() > 4 * MAX_NODES {
+    // The parser keeps every value before they can be counted; each has one of these before it, most have more.
+    if text.bytes().filter(|b| matches!(b, b',' | b'=' | b'[' | b'.')).count() > 3 * MAX_NODES {
         return Err(Fault::too_many(1));
     }
     let lines = Lines::of(text);
