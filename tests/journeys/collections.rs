@@ -84,7 +84,7 @@ fn what_no_lock_file_names_is_found_only_by_running_and_what_is_taken_out_is_not
     outside.by(officer, &pack).ok();
     outside
         .by(officer, &["collect", "boat", "--exclude", "pkg:pypi/sail@1", "--reason", "x"])
-        .fails(2, "not-found");
+        .fails(1, "not-found");
 }
 
 #[test]
