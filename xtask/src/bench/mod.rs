@@ -7,6 +7,7 @@ mod client;
 pub mod load;
 mod peers;
 mod push;
+mod record;
 mod registry;
 mod sandbox;
 pub mod server;
@@ -28,6 +29,7 @@ const BENCHES: &[Bench] = &[
     ("npm", registry::npm_packument),
     ("push", push::run),
     ("pypi", registry::pypi_page),
+    ("record", record::run),
     ("registry", registry::run),
     ("sandbox", sandbox::run),
     ("start", start::run),

@@ -29,11 +29,21 @@ pub(super) fn free_address() -> Outcome<SocketAddr> {
 }
 
 impl Site {
+    /// An isolated site.
     pub(super) fn create() -> Outcome<Self> {
+        Self::of_role("isolated")
+    }
+
+    /// A site that records from the upstreams of the person's own clients.
+    pub(super) fn connected() -> Outcome<Self> {
+        Self::of_role("connected")
+    }
+
+    fn of_role(role: &str) -> Outcome<Self> {
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
         let address = free_address()?;
         let listen = address.to_string();
-        let init = ["init", "--name", "bench", "--role", "isolated", "--listen", &listen];
+        let init = ["init", "--name", "bench", "--role", role, "--listen", &listen];
         let told = said(folder.path(), &init)?;
         let admin = told["token"].as_str().ok_or("no token was printed")?.to_owned();
         let mut site = Self { folder, address, token: String::new(), admin };
