@@ -27,6 +27,7 @@ pub fn prepare() -> Clients {
     for (variable, name) in [("COFFERDAM_TEST_TWINE", "twine"), ("COFFERDAM_TEST_UV", "uv")] {
         clients.add(variable, name, || python_tool(name));
     }
+    clients.add("COFFERDAM_TEST_PNPM", "pnpm", || node_tool("pnpm"));
     clients.add("COFFERDAM_TEST_PG_BIN", "PostgreSQL", postgres);
     // What recovers a transfer without us, and what the second verifier runs: found on the PATH by the tests.
     for name in ["age", "zstd", "openssl"] {
@@ -101,6 +102,23 @@ fn python_tool(name: &str) -> Outcome<PathBuf> {
     }
     run(Command::new(&pip).args(["install", "--quiet", "--disable-pip-version-check", name]))?;
     if program.is_file() { Ok(program) } else { Err("it was installed without a program".into()) }
+}
+
+fn node_tool(name: &str) -> Outcome<PathBuf> {
+    // Of its own folder, where the program stands and not a link to it: a build sees no more than the folder.
+    let program = root().join("target/clients/node/node_modules").join(name).join(name);
+    if program.is_file() {
+        return Ok(program);
+    }
+    if on_path("npm").is_none() {
+        return Err("it is installed by npm, which is not on the PATH".into());
+    }
+    let mut npm = Command::new("npm");
+    run(npm
+        .args(["install", "--silent", "--no-save", "--prefix"])
+        .arg(root().join("target/clients/node"))
+        .arg(name))?;
+    if program.is_file() { Ok(program) } else { Err("it was installed without a program of its own".into()) }
 }
 
 fn postgres() -> Outcome<PathBuf> {

@@ -19,6 +19,10 @@ pub const BUILD_HOME: &str = "/build/home";
 /// Where the built folder is, inside.
 pub const BUILD_WORK: &str = "/build/work";
 
+/// Yarn 1 sends its token for scoped packages only, and then nobody knows whose recording the others belong to. It looks
+/// for npm's settings in every folder above the project; npm, which would complain of this one, does not.
+const YARN_1: (&str, &str) = ("/build/.npmrc", "always-auth=true\n");
+
 /// Folders of this account's home that hold toolchains, not secrets: shown read-only inside.
 const TOOLCHAINS: &[&str] = &[
     ".cargo/bin",
@@ -148,6 +152,8 @@ impl Build<'_> {
             std::fs::create_dir_all(folder).map_err(failed)?;
             std::fs::write(&path, text).map_err(failed)?;
         }
+        let above = self.home.join(".npmrc-above");
+        std::fs::write(&above, YARN_1.1).map_err(|e| Error::io("writing a client's configuration", e))?;
         let mut spec = SandboxSpec::new(self.command.iter().map(OsString::from));
         spec.env = env.into_iter().map(|(n, v)| (n.into(), v.into())).collect();
         spec.workdir = PathBuf::from(BUILD_WORK);
@@ -156,6 +162,7 @@ impl Build<'_> {
         for (source, target) in [(self.home, BUILD_HOME), (self.folder, BUILD_WORK)] {
             spec.mounts.push(Mount { source: source.to_owned(), target: target.into(), writable: true });
         }
+        spec.mounts.push(Mount { source: above, target: YARN_1.0.into(), writable: false });
         spec.network = Network::Site(vec![door(self.site)]);
         spec.limits = Limits::default();
         (spec.stdin, spec.stdout, spec.stderr) = (Stdio::Null, Stdio::Inherit, Stdio::Inherit);

@@ -219,13 +219,7 @@ fn client_setup(repository_url: &str, token: Option<&str>) -> ClientSetup {
          fund=false\n\
          update-notifier=false\n",
     );
-    let mut files = vec![(".npmrc".to_owned(), npmrc)];
-    if token.is_some() {
-        // Yarn 1 reads npm's file, but sends the token for scoped packages only: then nobody knows whose recording
-        // it is. npm and Yarn 2 would complain of the same word in theirs.
-        files.push((".yarnrc".into(), "always-auth true\n".into()));
-    }
-    ClientSetup { env: env(&url, token), files, commands }
+    ClientSetup { env: env(&url, token), files: vec![(".npmrc".into(), npmrc)], commands }
 }
 
 /// npm, pnpm and Yarn 1 read the first variable; each of the others has names of its own.

@@ -217,7 +217,6 @@ fn a_client_is_told_the_registry_and_its_token() {
     assert_eq!(value("YARN_NPM_REGISTRY_SERVER"), Some("http://127.0.0.1:8080/r/js"));
     assert_eq!(value("YARN_UNSAFE_HTTP_WHITELIST"), Some("127.0.0.1"));
     assert_eq!((value("YARN_NPM_AUTH_TOKEN"), value("COREPACK_NPM_TOKEN")), (Some("secret"), Some("secret")));
-    assert_eq!(setup.files[1], (".yarnrc".to_owned(), "always-auth true\n".to_owned()));
     let https = Npm.client_setup("https://site.example/r/js", None).env;
     assert!(!https.iter().any(|(name, _)| name.contains("WHITELIST") || name.contains("TOKEN")), "{https:?}");
     let (path, npmrc) = &setup.files[0];
