@@ -281,7 +281,7 @@ fn choose(
         }
         if fetches.len() == before {
             let what = format!("{} {name} {}", item.ecosystem, item.version);
-            let why = if listed.iter().any(|f| versions.iter().any(|v| *v == f.version)) {
+            let why = if listed.iter().any(|f| versions.contains(&f.version)) {
                 "upstream has this version, but no file for this platform with the lock file's digests"
             } else {
                 "upstream has no such version"
