@@ -27,6 +27,7 @@ mod door;
 mod draft;
 mod html;
 mod model;
+pub mod proofs;
 mod request;
 mod status;
 mod upstream;
@@ -199,6 +200,10 @@ pub struct Traits {
     pub people: Vec<String>,
     /// Code that runs when it is installed or built: script names.
     pub scripts: Vec<String>,
+    /// Upstream's own proofs that are kept with its files, one sentence each, which says what was checked and
+    /// what was not. Of a claim that nobody admitted yet they are the recording side's word; admission checks again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub proofs: Vec<String>,
     /// The address that it is the answer to, in a format of addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,

@@ -12,7 +12,7 @@ use http::{StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
 
-use crate::{TARBALL_ROLE, attachment::TARBALL_LIMIT, coords, index, inspect};
+use crate::{TARBALL_ROLE, attachment::TARBALL_LIMIT, coords, index, inspect, proofs};
 
 /// Bytes of an upstream packument, at the most.
 const PACKUMENT_LIMIT: usize = 64 << 20;
@@ -193,13 +193,15 @@ async fn tarball(package: &str, path: &str, upstream: &dyn Upstream, door: &dyn 
     check_vouched(&dist, &digests, package, version)?;
     inspect::check_tarball(door, &digests.sha256, package, version).await?;
     let published = packument.time.get(version).and_then(Value::as_str).and_then(Timestamp::parse);
+    let release = proofs::Release { package, version, dist: &dist, digests: &digests };
+    let proofs = proofs::gather(&release, published, upstream).await?;
     let tags = packument.dist_tags.iter().filter(|(tag, v)| *v == version && coords::check_tag(tag).is_ok());
     Ok(Draft {
         package: package.into(),
         display: package.into(),
         version: version.into(),
         pointers: tags.map(|(tag, _)| tag.clone()).collect(),
-        files: vec![DraftFile { path: path.into(), role: TARBALL_ROLE.into(), digests, meta: Value::Null }],
+        files: vec![DraftFile { path: path.into(), role: TARBALL_ROLE.into(), digests, meta: proofs }],
         meta,
         published,
         yanked: None,
@@ -255,8 +257,10 @@ pub async fn admit(claim: &Draft, door: &dyn Door) -> Result<Draft> {
     let dist = claim.meta.get("dist").cloned().unwrap_or_default();
     check_vouched(&dist, &digests, package, version)?;
     inspect::check_tarball(door, &digests.sha256, package, version).await.map_err(as_verification)?;
+    let release = proofs::Release { package, version, dist: &dist, digests: &digests };
+    let meta = proofs::check_again(&release, &file.meta)?;
     let mut draft = claim.clone();
-    draft.files = vec![DraftFile { digests, meta: Value::Null, ..file.clone() }];
+    draft.files = vec![DraftFile { digests, meta, ..file.clone() }];
     Ok(draft)
 }
 

@@ -118,6 +118,14 @@ fn sri_digest(algorithm: &str, digests: &Digests) -> Option<String> {
     hex::decode(hexadecimal).ok().map(|bytes| STANDARD.encode(bytes))
 }
 
+/// The text that `dist.integrity` must have for these bytes, in the one algorithm that it uses; none when it
+/// uses several, or one that cannot be computed.
+#[must_use]
+pub fn recomputed(dist: &Value, digests: &Digests) -> Option<String> {
+    let (algorithm, _) = dist.get("integrity")?.as_str()?.split_once('-')?;
+    Some(format!("{algorithm}-{}", sri_digest(algorithm, digests)?))
+}
+
 /// The `integrity` text of stored bytes: `sha512-` and the digest in base64.
 #[must_use]
 pub fn integrity(digests: &Digests) -> String {

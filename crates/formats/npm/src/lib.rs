@@ -25,6 +25,7 @@ mod error;
 mod index;
 mod inspect;
 mod listed;
+mod proofs;
 mod publish;
 mod serve;
 
@@ -137,7 +138,7 @@ impl Format for Npm {
         index::render(package, view).await
     }
 
-    fn traits(&self, meta: &Value, _: &[(&str, &Value)]) -> Traits {
+    fn traits(&self, meta: &Value, files: &[(&str, &Value)]) -> Traits {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let person =
             |value: &Value| text(value).or_else(|| text(&value["name"])).or_else(|| text(&value["email"]));
@@ -151,6 +152,7 @@ impl Format for Npm {
             licences: licence.into_iter().collect(),
             people: people.chain(person(&meta["_npmUser"])).collect(),
             scripts: scripts.map(|name| (*name).to_owned()).chain(native).collect(),
+            proofs: files.iter().flat_map(|(_, meta)| proofs::sentences(meta)).collect(),
             ..Traits::default()
         }
     }

@@ -15,7 +15,7 @@ use crate::{
     error::UPSTREAM_DIGEST,
     index::{FileEntry, JSON_V1, Presence, ProjectPage, relative_url},
     inspect::{self, FileMeta, Inspected},
-    links,
+    links, proofs,
     publish::FILE_LIMIT,
 };
 
@@ -182,6 +182,10 @@ impl Page {
         let digests = door.put(fetched.body, FILE_LIMIT).await?;
         check_digests(name, entry, &digests)?;
         let inspected = inspect::inspect(door, &digests, name).await?;
+        let proofs = match entry.provenance.as_ref().and_then(|p| p.as_str()) {
+            Some(url) => proofs::gather(url, name, &digests.sha256, upstream).await?,
+            None => Vec::new(),
+        };
         let same = |v: &str| same_version(v, &inspected.version);
         let all_yanked =
             self.files.iter().filter(|(n, _)| same(&n.version)).all(|(_, e)| e.yanked.reason().is_some());
@@ -191,6 +195,7 @@ impl Page {
             requires_python: inspected.requires_python.clone().or_else(|| entry.requires_python.clone()),
             upload_time,
             yanked: yanked.clone().filter(|_| !all_yanked),
+            proofs,
         };
         let package = view.package(&self.key).await?;
         let known = package.as_ref().and_then(|p| p.releases.iter().find(|r| same(&r.version)));
@@ -225,7 +230,13 @@ fn judged(key: &str, base: &Url, entries: Vec<FileEntry>) -> Vec<(Filename, File
         let core_metadata = core_metadata.filter(|p| name.kind == Kind::Wheel && *p != Presence::Flag(false));
         let requires_python = entry.requires_python.filter(|r| !r.is_empty()).map(|r| clean(&r));
         let url = url.to_string();
-        Some((name, FileEntry { url, core_metadata, dist_info_metadata: None, requires_python, ..entry }))
+        let provenance = entry.provenance.as_ref().and_then(|p| base.join(p.as_str()?).ok());
+        let provenance = provenance.filter(|u| matches!(u.scheme(), "http" | "https"));
+        let provenance = provenance.map(|u| String::from(u).into());
+        Some((
+            name,
+            FileEntry { url, provenance, core_metadata, dist_info_metadata: None, requires_python, ..entry },
+        ))
     };
     entries.into_iter().filter_map(judge).collect()
 }
@@ -345,6 +356,7 @@ async fn admit_file(claim: &Draft, file: &DraftFile, door: &dyn Door) -> Result<
         // What was published by a client on the other side keeps its day there.
         upload_time: claimed.upload_time.or(claim.published),
         yanked: claimed.yanked.as_deref().map(clean),
+        proofs: proofs::check_again(&file.meta, &filename, &digests.sha256)?,
     };
     let made = inspect::draft_files(door, &filename, digests, &inspected, &meta).await?;
     Ok((inspected, made))

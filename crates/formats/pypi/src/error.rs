@@ -6,6 +6,8 @@ use cofferdam_format_kit::{Answer, status_of};
 use cofferdam_types::{Error, ErrorKind};
 use http::{StatusCode, header};
 
+use crate::proofs;
+
 /// Upstream's bytes contradict upstream's own digests: the fault is beyond us, not the client's.
 pub(crate) const UPSTREAM_DIGEST: &str = "upstream-digest";
 
@@ -29,7 +31,9 @@ pub(crate) fn answer(error: &Error) -> Answer {
 
 fn status(error: &Error) -> StatusCode {
     match error.kind() {
-        ErrorKind::VerificationFailed if error.code() == UPSTREAM_DIGEST => StatusCode::BAD_GATEWAY,
+        ErrorKind::VerificationFailed if matches!(error.code(), UPSTREAM_DIGEST | proofs::KIND) => {
+            StatusCode::BAD_GATEWAY
+        }
         ErrorKind::VerificationFailed => StatusCode::BAD_REQUEST,
         // Twine's --skip-existing takes the 409 of a conflict as "already there".
         _ => status_of(error),

@@ -113,6 +113,10 @@ pub(crate) struct FileEntry {
     // they pass over and that the largest index uses for the same reason.
     #[serde(rename = "data-dist-info-metadata", alias = "dist-info-metadata")]
     pub dist_info_metadata: Option<Presence>,
+    /// Where upstream has the file's attestations (PEP 740). Read from upstream only: its address is none of
+    /// ours, and an index that writes something else than a text has none.
+    #[serde(default, skip_serializing)]
+    pub provenance: Option<serde_json::Value>,
 }
 
 /// `meta` of every document.
@@ -205,6 +209,7 @@ fn entry(key: &str, release: &ReleaseView, file: &FileRef) -> FileEntry {
         yanked: Yanked::from_reason(yanked),
         core_metadata: metadata.clone(),
         dist_info_metadata: metadata,
+        provenance: None,
     }
 }
 
@@ -299,6 +304,7 @@ mod tests {
             yanked: Yanked::Reason("\"broken\" & <old>".into()),
             core_metadata: Some(Presence::Flag(true)),
             dist_info_metadata: None,
+            provenance: None,
         };
         let page = ProjectPage::new("foo", vec!["1.0".into()], vec![file]);
         let html = String::from_utf8(page.to_html()).unwrap();

@@ -102,6 +102,9 @@ pub(crate) struct FileMeta {
     /// Upstream's reason, when upstream yanked this file but not its whole release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub yanked: Option<String>,
+    /// Upstream's attestations, as `proofs` keeps them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proofs: Vec<Value>,
 }
 
 impl FileMeta {

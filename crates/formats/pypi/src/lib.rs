@@ -11,7 +11,7 @@
 //! | `POST /`, `POST /legacy/` | an upload (`:action=file_upload`) | `publish` |
 //!
 //! `coords` knows names and versions, `inspect` looks into files, `collect` asks upstream and
-//! admits transfers, `links` reads old upstreams' HTML, `listed` our own pages, `client` writes the clients' set-up.
+//! admits transfers, `proofs` checks upstream's attestations, `links` reads old upstreams' HTML, `listed` our own pages, `client` writes the clients' set-up.
 //! This crate must never store a byte or open a connection itself.
 
 mod client;
@@ -22,6 +22,7 @@ mod index;
 mod inspect;
 mod links;
 mod listed;
+mod proofs;
 mod publish;
 mod serve;
 
@@ -119,6 +120,7 @@ impl Format for PyPi {
         Traits {
             licences: licence.into_iter().chain(classified).collect(),
             people: people.collect(),
+            proofs: files.iter().flat_map(|(_, meta)| proofs::sentences(meta)).collect(),
             scripts: source.then(|| "source build".to_owned()).into_iter().collect(),
             ..Traits::default()
         }

@@ -73,6 +73,7 @@ fn link(attributes: &BTreeMap<String, String>) -> Option<FileEntry> {
             None => Presence::Flag(value != "false"),
         }),
         dist_info_metadata: None,
+        provenance: attributes.get("data-provenance").map(|url| url.as_str().into()),
     })
 }
 

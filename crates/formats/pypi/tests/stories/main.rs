@@ -2,6 +2,7 @@
 //! transfer, with everything that can be wrong on the way.
 
 mod admitting;
+mod attesting;
 mod bytes;
 mod faults;
 mod publishing;

@@ -1,0 +1,275 @@
+//! Attestations: kept with the file, checked when recorded and again inside, and never made more of.
+
+use aws_lc_rs::{
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use cofferdam_format_kit::{
+    Change, DoorExt as _, Draft, Format as _, Want,
+    conformance::{MemoryRepository, MemoryUpstream},
+    proofs::pae,
+};
+use cofferdam_format_pypi::PyPi;
+use cofferdam_types::{ErrorKind, Result, Sha256};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::bytes::{JSON, mirror, page, wheel, wheel_with};
+
+const ROOT: &str = "https://upstream.example/simple/";
+const FILE: &str = "https://files.upstream.example/foo.whl";
+const PROVENANCE: &str = "https://upstream.example/integrity/foo/provenance";
+const WHEEL: &str = "foo-1.0-py2.py3-none-any.whl";
+const SENTENCE: &str = "PyPI attestation by GitHub acme/foo release.yml, digest and signature checked, \
+                        certificate chain not";
+
+/// Who attests: a key with a certificate of its own.
+struct Signer {
+    pair: EcdsaKeyPair,
+    certificate: Vec<u8>,
+}
+
+impl Signer {
+    fn new() -> Self {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &key.serialize_der()).unwrap();
+        let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap().der().to_vec();
+        Self { pair, certificate }
+    }
+
+    fn attest(&self, statement: &Value) -> Value {
+        let text = statement.to_string();
+        let message = pae("application/vnd.in-toto+json", text.as_bytes());
+        let signature = self.pair.sign(&SystemRandom::new(), &message).unwrap();
+        json!({
+            "version": 1,
+            "verification_material": {
+                "certificate": STANDARD.encode(&self.certificate),
+                "transparency_entries": [{ "logIndex": "1" }],
+            },
+            "envelope": { "statement": STANDARD.encode(text), "signature": STANDARD.encode(signature) },
+        })
+    }
+}
+
+fn statement(filename: &str, sha256: &str) -> Value {
+    json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{ "name": filename, "digest": { "sha256": sha256 } }],
+        "predicateType": "https://docs.example/attestations/publish/v1",
+        "predicate": null,
+    })
+}
+
+fn provenance(attestations: &[Value]) -> Value {
+    let publisher =
+        json!({ "kind": "GitHub", "repository": "acme/foo", "workflow": "release.yml", "environment": null });
+    json!({ "version": 1, "attestation_bundles": [{ "publisher": publisher, "attestations": attestations }] })
+}
+
+fn honest(bytes: &[u8]) -> Value {
+    provenance(&[Signer::new().attest(&statement(WHEEL, &Sha256::of(bytes).to_hex()))])
+}
+
+/// An upstream with one wheel whose attestations are said to be there.
+fn bare(bytes: &[u8], address: &Value) -> MemoryUpstream {
+    let file = json!({
+        "filename": WHEEL,
+        "url": FILE,
+        "hashes": { "sha256": Sha256::of(bytes).to_hex() },
+        "size": bytes.len(),
+        "provenance": address,
+    });
+    let index =
+        json!({ "meta": { "api-version": "1.3" }, "name": "foo", "versions": ["1.0"], "files": [file] });
+    MemoryUpstream::new(ROOT).with("foo/", JSON, index.to_string()).with(
+        FILE,
+        "application/octet-stream",
+        bytes.to_vec(),
+    )
+}
+
+fn upstream(bytes: &[u8], document: &Value) -> MemoryUpstream {
+    bare(bytes, &json!(PROVENANCE)).with(PROVENANCE, "application/json", document.to_string())
+}
+
+async fn record(upstream: &MemoryUpstream, repository: &MemoryRepository) -> Result<Draft> {
+    let want = Want::File { package: "foo".into(), path: format!("files/foo/{WHEEL}") };
+    let recorded = PyPi.record(&want, repository, upstream, repository).await?;
+    let Some(Change::Release(draft)) = recorded.changes.into_iter().next() else { panic!("a release") };
+    Ok(draft)
+}
+
+fn sentences(draft: &Draft) -> Vec<String> {
+    let files: Vec<_> = draft.files.iter().map(|f| (f.role.as_str(), &f.meta)).collect();
+    PyPi.traits(&draft.meta, &files).proofs
+}
+
+#[tokio::test]
+async fn an_attestation_that_holds_is_kept_whole_and_holds_again_inside() {
+    let (bytes, repository) = (wheel("foo", "1.0"), mirror());
+    let document = honest(&bytes);
+    let draft = record(&upstream(&bytes, &document), &repository).await.unwrap();
+    let proof = &draft.files[0].meta["proofs"][0];
+    assert_eq!(proof["document"], document);
+    assert_eq!(proof["chain"], "not checked");
+    assert_eq!(sentences(&draft), [SENTENCE]);
+    let inside = PyPi.admit(&draft, &repository).await.unwrap();
+    assert_eq!(inside.files, draft.files);
+    repository.commit(&PyPi, &[Change::Release(inside)]).await.unwrap();
+    let page = page(&repository, "foo").await;
+    assert_eq!(page["files"][0]["filename"], WHEEL);
+    assert!(!page.to_string().contains("upstream.example") && !page.to_string().contains("proofs"), "{page}");
+}
+
+#[tokio::test]
+async fn a_statement_may_spell_the_files_name_in_another_way() {
+    let (bytes, repository) = (wheel("foo", "1.0"), mirror());
+    let sha256 = Sha256::of(&bytes).to_hex();
+    let document = provenance(&[Signer::new().attest(&statement("Foo-1.0.0-py3.py2-none-any.whl", &sha256))]);
+    let draft = record(&upstream(&bytes, &document), &repository).await.unwrap();
+    assert_eq!(sentences(&draft), [SENTENCE]);
+}
+
+#[tokio::test]
+async fn an_attestation_that_does_not_hold_is_refused() {
+    let (bytes, signer) = (wheel("foo", "1.0"), Signer::new());
+    let sha256 = Sha256::of(&bytes).to_hex();
+    let good = || signer.attest(&statement(WHEEL, &sha256));
+    let with = |pointer: &str, value: Value| {
+        let mut attestation = good();
+        *attestation.pointer_mut(pointer).unwrap() = value;
+        attestation
+    };
+    let foreign = STANDARD.encode(&Signer::new().certificate);
+    let mut long = signer.certificate.clone();
+    long.push(0);
+    let mut two = statement(WHEEL, &sha256);
+    two["subject"].as_array_mut().unwrap().push(json!({ "name": "x", "digest": { "sha256": "00" } }));
+    let swapped =
+        signer.attest(&statement(WHEEL, &Sha256::of(b"x").to_hex()))["envelope"]["signature"].clone();
+    for (what, bad) in [
+        ("other bytes", signer.attest(&statement(WHEEL, &Sha256::of(b"x").to_hex()))),
+        ("another file", signer.attest(&statement("foo-1.0-py3-none-any.whl", &sha256))),
+        ("another package", signer.attest(&statement("bar-1.0-py2.py3-none-any.whl", &sha256))),
+        ("two subjects", signer.attest(&two)),
+        ("no statement", signer.attest(&json!({ "_type": "x" }))),
+        ("the signature of another statement", with("/envelope/signature", swapped)),
+        ("no base64", with("/envelope/signature", json!("?"))),
+        ("another certificate", with("/verification_material/certificate", json!(foreign))),
+        ("a longer certificate", with("/verification_material/certificate", json!(STANDARD.encode(&long)))),
+        ("no certificate", with("/verification_material/certificate", json!(""))),
+    ] {
+        let repository = mirror();
+        // A good one beside it changes nothing.
+        let document = provenance(&[good(), bad]);
+        let error = record(&upstream(&bytes, &document), &repository).await.expect_err(what);
+        assert_eq!(
+            (error.kind(), error.code()),
+            (ErrorKind::VerificationFailed, "pypi-attestation"),
+            "{what}"
+        );
+        assert_eq!(PyPi.error(&error).status, 502, "it is upstream's fault and not the client's");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_fetched_or_read_is_no_proof_and_stops_nothing() {
+    let bytes = wheel("foo", "1.0");
+    let there = || bare(&bytes, &json!(PROVENANCE));
+    let mut newer = honest(&bytes);
+    newer["version"] = json!(2);
+    let huge = " ".repeat((1 << 20) + 1);
+    for (what, upstream) in [
+        ("missing", there()),
+        ("refused", there().with_answer(PROVENANCE, StatusCode::SERVICE_UNAVAILABLE, &[], "")),
+        ("a page", there().with(PROVENANCE, "text/html", "<html>")),
+        ("too large", there().with(PROVENANCE, "application/json", huge)),
+        ("of a version to come", upstream(&bytes, &newer)),
+        ("empty", upstream(&bytes, &provenance(&[]))),
+        ("none", bare(&bytes, &Value::Null)),
+        ("no address", bare(&bytes, &json!({ "sha256": "00" }))),
+        ("a file of this machine", bare(&bytes, &json!("file:///etc/passwd"))),
+    ] {
+        let repository = mirror();
+        let draft = record(&upstream, &repository).await.expect(what);
+        assert_eq!((draft.files[0].meta.get("proofs"), sentences(&draft).len()), (None, 0), "{what}");
+        assert!(!upstream.asked().iter().any(|url| url.starts_with("file:")));
+    }
+}
+
+#[tokio::test]
+async fn an_address_beside_an_html_link_is_read_too() {
+    let (bytes, repository) = (wheel("foo", "1.0"), mirror());
+    let html = format!("<a href=\"{FILE}\" data-provenance=\"/integrity/foo/provenance\">{WHEEL}</a>")
+        .replace("foo.whl", WHEEL);
+    let upstream = MemoryUpstream::new(ROOT)
+        .with("foo/", "text/html", html)
+        .with(&FILE.replace("foo.whl", WHEEL), "application/octet-stream", bytes.clone())
+        .with(PROVENANCE, "application/json", honest(&bytes).to_string());
+    assert_eq!(sentences(&record(&upstream, &repository).await.unwrap()), [SENTENCE]);
+}
+
+#[tokio::test]
+async fn a_changed_byte_inside_is_found_by_the_attestation() {
+    let (bytes, repository) = (wheel("foo", "1.0"), mirror());
+    let mut draft = record(&upstream(&bytes, &honest(&bytes)), &repository).await.unwrap();
+    let other = wheel_with("foo", "1.0", &crate::bytes::metadata("foo", "1.0"), "print('evil')");
+    draft.files[0].digests = repository.put_bytes(other.into()).await.unwrap();
+    let error = PyPi.admit(&draft, &repository).await.unwrap_err();
+    assert_eq!((error.kind(), error.code()), (ErrorKind::VerificationFailed, "pypi-attestation"));
+}
+
+#[tokio::test]
+async fn a_claim_that_makes_more_of_an_attestation_is_refused() {
+    type Lie = fn(&mut Value);
+    let lies: [(&str, Lie); 8] = [
+        ("chain", |p| p["proofs"][0]["chain"] = json!("checked")),
+        ("publisher", |p| p["proofs"][0]["publisher"] = json!("GitHub trusted/foo release.yml")),
+        ("words", |p| p["proofs"][0]["verified"] = json!("everything checked")),
+        ("kind", |p| p["proofs"][0]["kind"] = json!("notarised")),
+        ("document", |p| p["proofs"][0]["document"] = json!({ "version": 1, "attestation_bundles": [] })),
+        ("signature", |p| {
+            let at = "/proofs/0/document/attestation_bundles/0/attestations/0/envelope/signature";
+            *p.pointer_mut(at).unwrap() = json!("AAAA");
+        }),
+        ("twice", |p| {
+            let again = p["proofs"][0].clone();
+            p["proofs"].as_array_mut().unwrap().push(again);
+        }),
+        ("no list", |p| p["proofs"] = json!("x")),
+    ];
+    let (bytes, repository) = (wheel("foo", "1.0"), mirror());
+    let honest = record(&upstream(&bytes, &honest(&bytes)), &repository).await.unwrap();
+    for (what, lie) in lies {
+        let mut draft = honest.clone();
+        lie(&mut draft.files[0].meta);
+        let error = PyPi.admit(&draft, &repository).await.expect_err(what);
+        assert_eq!(
+            (error.kind(), error.code()),
+            (ErrorKind::VerificationFailed, "pypi-attestation"),
+            "{what}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_another_curve_is_kept_and_said_to_be_unchecked() {
+    let (bytes, repository) = (wheel("foo", "1.0"), mirror());
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+    let mut document = honest(&bytes);
+    let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+    *document
+        .pointer_mut("/attestation_bundles/0/attestations/0/verification_material/certificate")
+        .unwrap() = json!(STANDARD.encode(certificate.der()));
+    let draft = record(&upstream(&bytes, &document), &repository).await.unwrap();
+    assert_eq!(
+        sentences(&draft),
+        [
+            "PyPI attestation by GitHub acme/foo release.yml, digest checked, signature not: its key is not P-256, \
+          certificate chain not"
+        ]
+    );
+    assert_eq!(PyPi.admit(&draft, &repository).await.unwrap().files, draft.files);
+}
