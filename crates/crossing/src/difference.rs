@@ -346,7 +346,7 @@ mod tests {
             licences: licences.iter().map(ToString::to_string).collect(),
             people: people.iter().map(ToString::to_string).collect(),
             scripts: scripts.iter().map(ToString::to_string).collect(),
-            address: None,
+            ..Traits::default()
         };
         let before = traits(&["MIT"], &["ann"], &[]);
         let after = traits(&["MIT"], &["ann", "eve"], &["postinstall"]);

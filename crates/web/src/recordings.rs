@@ -55,6 +55,8 @@ pub struct Used {
     pub source: String,
     /// Licences.
     pub licences: Vec<String>,
+    /// Upstream's own proofs that were kept with it, in words.
+    pub proofs: Vec<String>,
     /// Where lock files name it; nothing is known of that for jobs.
     pub named_in: Option<Vec<String>>,
     /// Why it stays at its version.

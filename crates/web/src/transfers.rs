@@ -91,6 +91,8 @@ pub struct Line {
     pub verdict: String,
     /// Its licences, as it says.
     pub licences: String,
+    /// Upstream's own proofs that travel with it, in words.
+    pub proofs: Vec<String>,
     /// What is new about it: word and value.
     pub new: Vec<(String, String)>,
     /// Code that runs when it is installed.

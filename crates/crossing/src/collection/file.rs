@@ -47,6 +47,8 @@ struct Item {
     #[serde(default)]
     licences: Vec<String>,
     #[serde(default)]
+    proofs: Vec<String>,
+    #[serde(default)]
     asked_by: Vec<String>,
     #[serde(default)]
     named_in: Vec<String>,
@@ -125,6 +127,7 @@ impl From<Item> for CollectionItem {
             source: item.source,
             address: item.address,
             licences: item.licences,
+            proofs: item.proofs,
             asked_by: item.asked_by,
             mentioned: item.named_in,
             pinned: item.pin,
@@ -150,6 +153,7 @@ impl CollectionItem {
             }
         }
         list(out, "licences", &self.licences);
+        list(out, "proofs", &self.proofs);
         list(out, "asked_by", &self.asked_by);
         list(out, "named_in", &self.mentioned);
         list(out, "used_by", &self.used_by);

@@ -82,6 +82,9 @@ pub struct CollectionItem {
     pub address: Option<String>,
     /// Licences, as the release itself writes them.
     pub licences: Vec<String>,
+    /// Upstream's own proofs that were kept with it, in words: signatures, attestations.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub proofs: Vec<String>,
     /// Which clients and programs asked for it, and for which package they ran.
     pub asked_by: Vec<String>,
     /// Where lock files and lists of wants name it. None: it was found only by running.
@@ -323,6 +326,7 @@ fn join(item: &mut CollectionItem, other: CollectionItem) -> Result<()> {
     }
     item.files.sort_by(|a, b| a.path.cmp(&b.path));
     more(&mut item.licences, other.licences);
+    more(&mut item.proofs, other.proofs);
     more(&mut item.asked_by, other.asked_by);
     more(&mut item.mentioned, other.mentioned);
     more(&mut item.used_by, other.used_by);
@@ -381,6 +385,7 @@ impl Crossing {
                         release.files.iter().map(|f| (f.role.as_str(), &f.meta)).collect();
                     let traits = format.traits(&release.meta, &files);
                     (item.licences, item.address) = (traits.licences, traits.address);
+                    item.proofs = traits.proofs;
                 }
             }
         }

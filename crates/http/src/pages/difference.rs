@@ -46,6 +46,7 @@ fn line(l: DifferenceLine) -> Line {
         size: Size(l.size),
         verdict: l.verdict,
         licences: l.traits.licences.join(", "),
+        proofs: l.traits.proofs.clone(),
         new: l.new,
         scripts: l.traits.scripts.join(", "),
         rehearsals: l.rehearsals.into_iter().map(|n| n + 1).collect(),

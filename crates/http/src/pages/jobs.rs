@@ -114,6 +114,7 @@ fn given(rows: Vec<ServedRow>, formats: &HashMap<String, String>) -> (Vec<Used>,
                     asked_by: row.askers,
                     source: String::new(),
                     licences: Vec::new(),
+                    proofs: Vec::new(),
                     named_in: None,
                     pinned: String::new(),
                 });

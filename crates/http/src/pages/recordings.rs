@@ -222,6 +222,7 @@ fn used(item: CollectionItem) -> Used {
         asked_by: item.asked_by,
         source: item.address.unwrap_or(item.source),
         licences: item.licences,
+        proofs: item.proofs,
         named_in: Some(item.mentioned),
         pinned: item.pinned.unwrap_or_default(),
     }
