@@ -81,6 +81,12 @@ async fn an_auditor_sees_every_page_and_nothing_in_it_runs() {
     assert!(shown("/pipelines/1").await.text.contains(ESCAPED));
     let job = shown("/jobs/1").await.text;
     assert!(job.contains("<span class=\" c2\">hello</span> &lt;script&gt;"), "{job}");
+    let wanted =
+        ["action=\"/wants\"", "name=\"format\" value=\"generic\"", "name=\"package\" value=\"lost\""];
+    assert!(
+        wanted.iter().all(|part| job.contains(part)),
+        "what it asked for in vain is wanted by one click: {job}"
+    );
     assert!(job.contains("data-follow=\"/api/v1/jobs/1/log?follow=1&amp;offset=41\""), "{job}");
     assert!(job.contains("<noscript><meta http-equiv=\"refresh\""), "{job}");
     assert!(job.contains("pkg:generic/tools@1.0"), "{job}");

@@ -311,6 +311,7 @@ impl World {
         self.forge.append_log(id, 0, Bytes::from_static(log.as_bytes())).await.unwrap();
         let mut tx = self.registry.db().write().await.unwrap();
         tx.served().note("job", id.0, &served("tools", Some(Sha256::of(b"bytes")))).await.unwrap();
+        tx.served().note("job", id.0, &served("lost", None)).await.unwrap();
         tx.commit().await.unwrap();
         id
     }
