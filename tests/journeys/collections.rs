@@ -88,6 +88,32 @@ fn what_no_lock_file_names_is_found_only_by_running_and_what_is_taken_out_is_not
 }
 
 #[test]
+fn what_a_client_asks_without_a_token_is_in_the_collection_too() {
+    if !have("pip") || !have("curl") || !have_sandbox() {
+        return;
+    }
+    let upstream = upstream();
+    let pair = pair_with(&upstream);
+    let (outside, officer) = (&pair.outside, &pair.officers.0);
+    let folder = folder(&[]);
+    // The address of the index without what pip puts before the host, once over HTTP/1.1 and once over HTTP/2.
+    let bare = "index=$(printf %s \"$PIP_INDEX_URL\" | sed 's#//.*@#//#')\ncurl --http2 -sSf \"$index\"ferry/ >index.html\n\
+                path=$(sed -n 's/.*href=\"\\([^\"#]*\\).*/\\1/p' index.html | head -1)\n\
+                case $path in http*) ;; *) path=${index%/r/*}$path ;; esac\n\
+                curl -sSf -o ferry \"$(printf %s \"$path\" | sed 's#/t/[^/]*##')\"";
+    let recorded = record(&pair, folder.path(), "bare", bare);
+    assert_eq!((&recorded["exit_code"], &recorded["releases"]), (&json!(0), &json!(1)), "{recorded}");
+    let collection = outside.by(officer, &["collect", "bare"]).ok();
+    let ferry = &collection["items"][0];
+    assert_eq!(ferry["name"].as_str().or(ferry["package"].as_str()), Some("ferry"), "{collection}");
+    // And so it is refused to the rehearsal when it was taken out, with or without a token.
+    let purl = ferry["purl"].as_str().unwrap();
+    outside.by(officer, &["collect", "bare", "--exclude", purl, "--reason", "to see"]).ok();
+    let rehearsed = outside.by(officer, &["rehearse", "bare"]);
+    assert_eq!(rehearsed.json["complete"], false, "{rehearsed:#?}");
+}
+
+#[test]
 fn the_closure_is_proved_inside_from_the_medium_and_only_by_whom_the_site_believes() {
     if !have("pip") || !have_sandbox() {
         return;

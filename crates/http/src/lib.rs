@@ -21,6 +21,7 @@ pub mod auth;
 mod body;
 pub mod git;
 pub mod health;
+pub mod opening;
 pub mod pages;
 pub mod problem;
 pub mod projects;
@@ -30,9 +31,10 @@ mod state;
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
 
+pub use opening::{Caller, Front};
 pub use state::{Site, SiteState};
 
-/// Every route of a site.
+/// Every route of a site. Its callers are known where it is served with [`Caller`] as its connections' information.
 pub fn router(site: Site) -> Router {
     let routes = Router::new()
         .merge(registry::routes())

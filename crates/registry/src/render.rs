@@ -30,6 +30,9 @@ impl Registry {
         dirty: &BTreeSet<String>,
         names_changed: bool,
     ) -> Result<()> {
+        if !self.format(&repository.format)?.has_documents() {
+            return Ok(());
+        }
         let mut shown_in = tx.registry().groups_of(repository.id).await?;
         shown_in.insert(0, repository.clone());
         self.render_packages(tx, &shown_in, dirty).await?;

@@ -95,7 +95,7 @@ impl Watched {
     /// # Errors
     /// `Invalid` when the door leads to no TCP address; `Internal` when no authority can be made.
     pub fn new(door: SiteDoor, token: &str) -> Result<Self> {
-        let Target::Tcp(site) = door.to else {
+        let (Target::Tcp(site) | Target::Greeted(site, _)) = door.to else {
             return Err(Error::invalid("site-door", "the site of a watched run is reached by TCP"));
         };
         let authority = Authority::generate(SystemClock.now())?;

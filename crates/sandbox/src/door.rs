@@ -1,12 +1,15 @@
 //! The outside half of a door: accepts on the sandbox's listening socket and relays to the target.
 //!
-//! It must never look at the bytes, which [`crate::relay`] moves, nor connect to anything but its target.
+//! It must never look at the bytes, which [`crate::relay`] moves, nor connect to anything but its target. A target that is
+//! greeted hears the greeting first, whoever speaks inside.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -107,14 +110,19 @@ async fn relay(inside: TcpStream, target: &Target, traffic: &Traffic) {
 pub async fn connect(target: &Target, traffic: &Traffic) -> io::Result<End> {
     traffic.connections.fetch_add(1, Ordering::Relaxed);
     let connected = match target {
-        Target::Tcp(address) => TcpStream::connect(address).await.map(|stream| {
-            let _ = stream.set_nodelay(true);
-            End::Tcp(stream)
-        }),
+        Target::Tcp(address) => dial(address, "").await,
+        Target::Greeted(address, greeting) => dial(address, &greeting.0).await,
         Target::Unix(path) => UnixStream::connect(path).await.map(End::Unix),
     };
     if connected.is_err() {
         traffic.refused.fetch_add(1, Ordering::Relaxed);
     }
     connected
+}
+
+async fn dial(address: &SocketAddr, greeting: &str) -> io::Result<End> {
+    let mut stream = TcpStream::connect(address).await?;
+    let _ = stream.set_nodelay(true);
+    stream.write_all(greeting.as_bytes()).await?;
+    Ok(End::Tcp(stream))
 }

@@ -46,7 +46,7 @@ pub use isolate::isolate_self_from_network;
 pub use plan::INSIDE_ID;
 pub use probe::{Check, probe};
 pub use running::{Exit, Outcome, Running, Sandbox, UNWATCHED};
-pub use spec::{Limits, Mount, Network, SandboxSpec, SiteDoor, Stdio, Target};
+pub use spec::{Greeting, Limits, Mount, Network, SandboxSpec, SiteDoor, Stdio, Target};
 pub use watch::{
     Attempt, Decision, NetworkLog, Noted, Process, RefuseAll, TakeFuture, Transport, Verdict, Watcher,
 };

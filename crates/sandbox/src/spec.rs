@@ -139,8 +139,20 @@ pub struct SiteDoor {
 pub enum Target {
     /// A TCP address.
     Tcp(SocketAddr),
+    /// A TCP address, and what is said there first on every connection, before anything of the client inside.
+    Greeted(SocketAddr, Greeting),
     /// A Unix socket.
     Unix(PathBuf),
+}
+
+/// What a door says first. It may hold a token, so it is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Greeting(pub String);
+
+impl fmt::Debug for Greeting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// Bounds; `None` means the caller's own.

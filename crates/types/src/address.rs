@@ -11,6 +11,10 @@ pub const DIGEST_HEADER: &str = "x-cofferdam-digest";
 /// The header in which a sandbox's gateway says which program asks, and for which package.
 pub const ASKED_BY_HEADER: &str = "x-cofferdam-asked-by";
 
+/// What the door of a run's sandbox says first on every connection to the site, followed by the run's token and a line
+/// feed: what is asked on it is asked in that run's name.
+pub const DOOR_GREETING: &str = "COFFERDAM-DOOR ";
+
 /// What stands in place of a value.
 pub const HIDDEN: &str = "***";
 

@@ -23,7 +23,7 @@ use crate::{
     client::Client,
     output,
     personal::Own,
-    toolchain::{Build, door},
+    toolchain::{Build, door, greeting_door},
 };
 
 /// A recording that was begun, and its tokens.
@@ -165,7 +165,11 @@ pub async fn run_build(
         secret: place.secret(),
     };
     let mut spec = build.spec()?;
-    let watched = Watched::new(door(site), token)?.live(answers == Answers::Live);
+    let (door, warning) = greeting_door(site, token).await;
+    if let Some(warning) = warning {
+        eprintln!("{warning}");
+    }
+    let watched = Watched::new(door, token)?.live(answers == Answers::Live);
     if quiet {
         // Both streams of a build in one order, as a person would see them.
         (spec.stdout, spec.stderr) = (Stdio::Piped, Stdio::Piped);

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use axum::serve::ListenerExt as _;
+use cofferdam_http::{Caller, Front};
 use cofferdam_runner::{Runner, RunnerConfig};
 use cofferdam_sandbox::isolate_self_from_network;
 use cofferdam_types::{Clock as _, Error, Result, time::SystemClock};
@@ -105,11 +105,9 @@ async fn serve(home: Home, config: Config, listeners: Vec<TcpListener>, argument
         let routes = cofferdam_http::router(opened.site.clone());
         let stopped = stop.clone();
         tasks.push(tokio::spawn(async move {
-            // Answers of several small writes would wait 40 ms for the client's acknowledgement.
-            let listener = listener.tap_io(|stream| {
-                let _ = stream.set_nodelay(true);
-            });
-            let server = axum::serve(listener, routes).with_graceful_shutdown(stopped.cancelled_owned());
+            let routes = routes.into_make_service_with_connect_info::<Caller>();
+            let server = axum::serve(Front(listener), routes);
+            let server = server.with_graceful_shutdown(stopped.cancelled_owned());
             if let Err(error) = server.await {
                 tracing::error!("the server stopped: {error}");
             }

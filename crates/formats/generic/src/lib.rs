@@ -88,6 +88,10 @@ impl Format for Generic {
         collect::admit(claim, door).await
     }
 
+    fn has_documents(&self) -> bool {
+        false
+    }
+
     async fn render(&self, _package: Option<&str>, _view: &dyn View) -> Result<Vec<Document>> {
         Ok(Vec::new())
     }

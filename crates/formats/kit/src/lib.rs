@@ -169,6 +169,12 @@ pub trait Format: Send + Sync + 'static {
     /// `VerificationFailed` when bytes and claim disagree.
     async fn admit(&self, claim: &Draft, door: &dyn Door) -> Result<Draft>;
 
+    /// Whether [`Format::render`] ever makes a document. Where it does not, a commit reads nothing of the packages that it
+    /// changed: one with thousands of recorded addresses costs no more than a small one.
+    fn has_documents(&self) -> bool {
+        true
+    }
+
     /// Renders the index documents of one package (and, with `package == None`, those of the
     /// whole repository, such as a list of packages or `config.json`). Deterministic: the same
     /// view gives the same bytes. A package that no longer exists gives no documents.

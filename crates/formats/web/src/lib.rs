@@ -113,6 +113,10 @@ impl Format for Web {
         collect::admit(claim, door).await
     }
 
+    fn has_documents(&self) -> bool {
+        false
+    }
+
     async fn render(&self, _package: Option<&str>, _view: &dyn View) -> Result<Vec<Document>> {
         Ok(Vec::new())
     }
