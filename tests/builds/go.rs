@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, io::Write as _};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use cofferdam_trust::{SigningKey, note};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -85,5 +86,80 @@ fn go_builds_with_modules_from_the_proxy_of_the_person_s_own_configuration() {
     let found = addresses(&recorded);
     for name in ["v1.0.0.mod", "v1.0.0.zip"] {
         assert!(found.contains(&format!("{BASE}{name}")), "{name}: {found:?}");
+    }
+}
+
+/// Go's checksum database with one record, signed by a key made here: its `GOSUMDB`, and its answers.
+fn database(sums: &str) -> (String, Vec<(String, Vec<u8>)>) {
+    let key = SigningKey::from_seed(&[7; 32]).unwrap();
+    let name = "sums.example";
+    // RFC 6962: the root of a tree of one entry is that entry's hash.
+    let root = Sha256::digest([b"\0", sums.as_bytes()].concat());
+    let head = format!("go.sum database tree\n1\n{}\n", STANDARD.encode(root));
+    let note = note::sign(&head, &[(name, &key)]).unwrap();
+    let answers = vec![
+        (
+            "http://sums.example/lookup/harbour.example/ferry@v1.0.0".to_owned(),
+            format!("0\n{sums}\n{note}").into_bytes(),
+        ),
+        ("http://sums.example/latest".to_owned(), note.into_bytes()),
+        ("http://sums.example/tile/8/0/000.p/1".to_owned(), root.to_vec()),
+    ];
+    (format!("{} http://sums.example", note::NoteKey::new(name, key.verifying_key()).unwrap()), answers)
+}
+
+#[test]
+fn what_go_s_checksum_database_says_is_checked_when_recorded_and_again_inside() {
+    if !have_go() || !have_sandbox() {
+        return;
+    }
+    let module = module();
+    let only_mod = BTreeMap::from([("go.mod".to_owned(), MOD.as_bytes().to_vec())]);
+    let sums = format!(
+        "harbour.example/ferry v1.0.0 {}\nharbour.example/ferry v1.0.0/go.mod {}\n",
+        h1(&module),
+        h1(&only_mod)
+    );
+    let (setting, answers) = database(&sums);
+    let modules = [
+        (format!("{BASE}list"), b"v1.0.0\n".to_vec()),
+        (format!("{BASE}v1.0.0.info"), br#"{"Version":"v1.0.0","Time":"2024-01-01T00:00:00Z"}"#.to_vec()),
+        (format!("{BASE}v1.0.0.mod"), MOD.as_bytes().to_vec()),
+        (format!("{BASE}v1.0.0.zip"), zip(&module)),
+    ];
+    let world = World::new(modules.into_iter().chain(answers));
+    let pair = world.pair(NONE);
+    let person = tempfile::tempdir().unwrap();
+    let settings = person.path().join("env");
+    let text = format!("GOPROXY=http://modules.example/go\nGOTOOLCHAIN=local\nGOSUMDB={setting}\n");
+    std::fs::write(&settings, text).unwrap();
+    let build = Build {
+        files: &[
+            ("go.mod", b"module harbour.example/boat\n\ngo 1.20\n\nrequire harbour.example/ferry v1.0.0\n"),
+            ("boat.go", b"package boat\n\nimport \"harbour.example/ferry\"\n\nconst Answer = ferry.Answer\n"),
+        ],
+        command: "rm -f go.sum; go mod download harbour.example/ferry; go mod verify",
+        person: &[
+            ("GOENV", settings.to_str().unwrap()),
+            ("GOPROXY", ""),
+            ("GOFLAGS", ""),
+            ("GOSUMDB", ""),
+            ("GONOSUMDB", ""),
+            ("GOPRIVATE", ""),
+        ],
+    };
+    let recorded = build.crosses(&pair, world);
+    let proved = |items: &serde_json::Value| -> Vec<String> {
+        let items = items.as_array().unwrap().iter();
+        let all = items.flat_map(|item| item["proofs"].as_array().cloned().unwrap_or_default());
+        all.map(|text| text.as_str().unwrap().to_owned()).collect()
+    };
+    let own = proved(&recorded["collection"]["items"]);
+    assert_eq!(own.len(), 2, "the archive and go.mod: {recorded:#}");
+    for text in own {
+        assert!(
+            text.contains("tree signed by sums.example+") && text.contains("record 0 is in that tree"),
+            "{text}"
+        );
     }
 }

@@ -35,6 +35,9 @@ pub struct Config {
     /// What builds fetch beside their package clients.
     #[serde(default)]
     pub web: WebConfig,
+    /// Keys with which upstream signs what it says of its own files.
+    #[serde(default)]
+    pub proofs: ProofsConfig,
     /// Upstreams by format, instead of those of the person's own client configuration.
     #[serde(default)]
     pub upstream: BTreeMap<String, UpstreamConfig>,
@@ -102,6 +105,15 @@ impl Default for ReceiptsConfig {
     fn default() -> Self {
         Self { level: 1 }
     }
+}
+
+/// Keys with which upstream signs what it says of its own files.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProofsConfig {
+    /// Verifier keys of Go's checksum databases, `<name>+<hash>+<key>` as `GOSUMDB` has them. For a database that is
+    /// named here, no key counts that a recording brings.
+    pub note_keys: Vec<String>,
 }
 
 /// What builds fetch beside their package clients.
@@ -231,6 +243,10 @@ pub fn template(name: &SiteName, role: Role, listen: SocketAddr) -> String {
          # The site runs pipeline jobs itself, in sandboxes.\n\
          enabled = true\n\
          concurrency = 2\n\
+         \n\
+         # Keys of Go's checksum databases, as GOSUMDB has them. Without one, that of the recording counts.\n\
+         # [proofs]\n\
+         # note_keys = [\"sums.example+HASH+KEY\"]\n\
          \n\
          # Upstreams are taken from this machine's own pip, npm and cargo configuration. To use others:\n\
          # [upstream.pypi]\n\

@@ -6,7 +6,10 @@ use cofferdam_access::Access;
 use cofferdam_blobs::{Blobs, LocalBlobs};
 use cofferdam_crossing::{Crossing, CrossingParts};
 use cofferdam_forge::{Forge, ForgeParts};
-use cofferdam_format_kit::{Format, RepositoryKind, Upstream};
+use cofferdam_format_kit::{
+    Format, RepositoryKind, Upstream,
+    joined::{Origin, UpstreamKeys},
+};
 use cofferdam_git::{GitBinary, GitService};
 use cofferdam_http::{Site, SiteState};
 use cofferdam_registry::{Registry, RegistryParts};
@@ -105,6 +108,7 @@ pub async fn open(home: &Home, config: &Config) -> Result<Opened> {
         ledger: home.ledger(),
         receipt_level: config.receipts.level,
         tool: concat!("cofferdam ", env!("CARGO_PKG_VERSION")).to_owned(),
+        upstream_keys: UpstreamKeys::notes(&config.proofs.note_keys, Origin::Site),
     });
     let site = Site::new(SiteState {
         name: config.name.clone(),
