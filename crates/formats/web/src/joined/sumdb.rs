@@ -317,3 +317,231 @@ fn judge_record(record: &Record, databases: &HashMap<String, Database>) -> (Verd
 fn shown(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(200).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashMap, fs::File, io::Write as _};
+
+    use cofferdam_format_kit::{ByteStream, joined::Together};
+    use cofferdam_trust::SigningKey;
+    use cofferdam_types::{Digests, Error};
+    use serde_json::json;
+
+    use super::*;
+
+    const SUMS: &str = "https://proxy.example/go/sumdb/sums.example";
+    const FERRY: &str = "https://proxy.example/go/harbour.example/!ferry/@v/v1.0.0";
+
+    /// Bytes by digest.
+    #[derive(Default)]
+    struct Shelf(HashMap<Sha256, Vec<u8>>);
+
+    #[async_trait::async_trait]
+    impl Door for Shelf {
+        async fn put(&self, _: ByteStream, _: u64) -> Result<Digests> {
+            Err(Error::not_found("nothing is stored here"))
+        }
+
+        async fn digests(&self, _: &Sha256) -> Result<Digests> {
+            Err(Error::not_found("no digests are kept here"))
+        }
+
+        async fn file(&self, sha256: &Sha256) -> Result<File> {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(self.0.get(sha256).ok_or_else(|| Error::not_found("no such bytes"))?).unwrap();
+            Ok(file.reopen().unwrap())
+        }
+    }
+
+    /// A database with records, of which the second is that of the module.
+    struct World {
+        files: Vec<Together>,
+        shelf: Shelf,
+        key: SigningKey,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let key = SigningKey::from_seed(&[5; 32]).unwrap();
+            Self { files: Vec::new(), shelf: Shelf::default(), key }
+        }
+
+        fn add(&mut self, url: &str, bytes: &[u8]) {
+            let sha256 = Sha256::of(bytes);
+            self.shelf.0.insert(sha256, bytes.to_vec());
+            let meta = json!({ "url": url, "status": 200, "headers": {} });
+            self.files.push(Together { path: url.into(), sha256, size: bytes.len() as u64, meta });
+        }
+
+        fn note_key(&self) -> String {
+            note::NoteKey::new("sums.example", self.key.verifying_key()).unwrap().to_string()
+        }
+
+        fn head(&self, size: u64, root: &Sha256) -> String {
+            let text = format!("{HEAD}{size}\n{}\n", STANDARD.encode(root.0));
+            note::sign(&text, &[("sums.example", &self.key)]).unwrap()
+        }
+
+        async fn join(&self, keys: UpstreamKeys) -> Joined {
+            super::super::join(&self.files, &keys, &self.shelf).await.unwrap()
+        }
+
+        /// What is said of the archive, with the database's key from a recording.
+        async fn said(&self) -> (Verdict, String) {
+            let joined = self.join(UpstreamKeys::notes(&[self.note_key()], Origin::Recording)).await;
+            let finding = joined.findings.into_iter().find(|f| f.path.ends_with(".zip")).unwrap();
+            (finding.verdict, finding.text)
+        }
+    }
+
+    fn archive() -> Vec<u8> {
+        let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        zip.start_file("harbour.example/Ferry@v1.0.0/a.go", zip::write::SimpleFileOptions::default())
+            .unwrap();
+        zip.write_all(b"package ferry\n").unwrap();
+        zip.finish().unwrap().into_inner()
+    }
+
+    fn sums(h1: &str) -> String {
+        let go_mod = dirhash::of_go_mod(Sha256::of(b"module harbour.example/Ferry\n"));
+        format!("harbour.example/Ferry v1.0.0 {h1}\nharbour.example/Ferry v1.0.0/go.mod {go_mod}\n")
+    }
+
+    fn h1(bytes: &[u8]) -> String {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(bytes).unwrap();
+        dirhash::of_zip(file.reopen().unwrap()).unwrap()
+    }
+
+    fn parent(left: &Sha256, right: &Sha256) -> Sha256 {
+        Sha256::of(&[&[1][..], &left.0, &right.0].concat())
+    }
+
+    /// The module, and the database's answer for it as the second of three records.
+    fn world(listed: &str, tiles: bool) -> World {
+        let mut world = World::new();
+        world.add(&format!("{FERRY}.zip"), &archive());
+        world.add(&format!("{FERRY}.mod"), b"module harbour.example/Ferry\n");
+        let entry = sums(listed);
+        let leaves = [tiles::leaf(b"one"), tiles::leaf(entry.as_bytes()), tiles::leaf(b"three")];
+        let root = parent(&parent(&leaves[0], &leaves[1]), &leaves[2]);
+        let lookup = format!("1\n{entry}\n{}", world.head(3, &root));
+        world.add(&format!("{SUMS}/lookup/harbour.example/!ferry@v1.0.0"), lookup.as_bytes());
+        if tiles {
+            let row: Vec<u8> = leaves.iter().flat_map(|l| l.0).collect();
+            world.add(&format!("{SUMS}/tile/8/0/000.p/3"), &row);
+        }
+        world
+    }
+
+    #[tokio::test]
+    async fn a_module_is_what_the_database_lists_in_a_signed_tree() {
+        let world = world(&h1(&archive()), true);
+        let joined = world.join(UpstreamKeys::notes(&[world.note_key()], Origin::Site)).await;
+        assert_eq!(joined.findings.len(), 2, "archive and go.mod: {joined:?}");
+        for finding in &joined.findings {
+            assert_eq!(finding.verdict, Verdict::Holds, "{finding:?}");
+            assert!(
+                finding.text.contains("a key of this site, record 1 is in that tree of 3"),
+                "{finding:?}"
+            );
+        }
+        assert_eq!(joined.keys, [world.note_key()], "with it the other side checks again");
+        let (verdict, text) = world.said().await;
+        assert!(verdict == Verdict::Holds && text.contains("a key that the recording brought"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn other_bytes_than_the_database_lists_are_wrong_whoever_signed() {
+        let mut world = world("h1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", true);
+        let (verdict, text) = world.said().await;
+        assert!(verdict == Verdict::Wrong && text.contains("the bytes have h1:"), "{text}");
+        let joined = world.join(UpstreamKeys::default()).await;
+        assert_eq!(joined.findings[0].verdict, Verdict::Wrong, "no key is needed to compare digests");
+        // The go.mod of the same record is what is listed.
+        assert_ne!(joined.findings[1].verdict, Verdict::Wrong);
+        world.files.retain(|file| !file.path.contains("/lookup/"));
+        assert_eq!(
+            world.join(UpstreamKeys::default()).await,
+            Joined::default(),
+            "nothing said, nothing found"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_checked_says_why_and_is_not_wrong() {
+        let world = world(&h1(&archive()), false);
+        let (verdict, text) = world.said().await;
+        assert!(verdict == Verdict::Unchecked && text.contains("the tiles were not recorded"), "{text}");
+        let joined = world.join(UpstreamKeys::default()).await;
+        assert_eq!(joined.findings[0].verdict, Verdict::Unchecked);
+        assert!(
+            joined.findings[0].text.contains("signature not checked: no key of `sums.example`"),
+            "{joined:?}"
+        );
+        assert!(joined.keys.is_empty());
+        // The site's own key for the name shuts out the one that comes along.
+        let other = SigningKey::from_seed(&[6; 32]).unwrap();
+        let other = note::NoteKey::new("sums.example", other.verifying_key()).unwrap().to_string();
+        let keys = UpstreamKeys::notes(&[other], Origin::Site)
+            .and(UpstreamKeys::notes(&[world.note_key()], Origin::Recording));
+        let text = &world.join(keys).await.findings[0].text;
+        assert!(text.contains("the key that is known here for `sums.example` is another"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_false_signature_and_a_record_outside_its_tree_are_wrong() {
+        let honest = h1(&archive());
+        let mut forged = world(&honest, true);
+        let at = forged.files.iter().position(|f| f.path.contains("/lookup/")).unwrap();
+        let lookup = String::from_utf8(forged.shelf.0[&forged.files[at].sha256].clone()).unwrap();
+        forged.files.remove(at);
+        // The head of another tree below the signature of this one.
+        let other = lookup.replacen("tree\n3\n", "tree\n4\n", 1);
+        forged.add(&format!("{SUMS}/lookup/harbour.example/!ferry@v1.0.0"), other.as_bytes());
+        let (verdict, text) = forged.said().await;
+        assert!(verdict == Verdict::Wrong && text.contains("does not hold"), "{text}");
+
+        let mut moved = world(&honest, true);
+        moved.files.remove(2);
+        let elsewhere = lookup.replacen("1\n", "0\n", 1);
+        moved.add(&format!("{SUMS}/lookup/harbour.example/!ferry@v1.0.0"), elsewhere.as_bytes());
+        let (verdict, text) = moved.said().await;
+        assert!(verdict == Verdict::Wrong && text.contains("is not in the tree"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn the_tile_of_a_newer_tree_proves_a_record_in_an_older_one() {
+        let mut world = world(&h1(&archive()), false);
+        let entry = sums(&h1(&archive()));
+        let leaves = [b"one".to_vec(), entry.into_bytes(), b"three".to_vec(), b"four".to_vec()]
+            .map(|l| tiles::leaf(&l));
+        let root = parent(&parent(&leaves[0], &leaves[1]), &parent(&leaves[2], &leaves[3]));
+        world.add(&format!("{SUMS}/latest"), world.head(4, &root).as_bytes());
+        let row: Vec<u8> = leaves.iter().flat_map(|l| l.0).collect();
+        world.add(&format!("{SUMS}/tile/8/0/000.p/4"), &row);
+        let (verdict, text) = world.said().await;
+        assert!(
+            verdict == Verdict::Holds && text.contains("tree of 3"),
+            "a wider tile serves the older: {text}"
+        );
+    }
+
+    #[tokio::test]
+    async fn answers_that_are_none_of_a_database_s_say_nothing() {
+        let mut world = World::new();
+        world.add(&format!("{FERRY}.zip"), b"no archive");
+        for text in
+            ["", "0\n", "x\n\n\n", "0\na b h1:c\n\nno note\n", "0\nharbour.example/Ferry v1.0.0 h1:x\n\n\n"]
+        {
+            world.add(&format!("{SUMS}/lookup/harbour.example/!ferry@v1.0.0"), text.as_bytes());
+        }
+        world.add(&format!("{SUMS}/tile/8/0/000.p/3"), b"short");
+        assert_eq!(world.join(UpstreamKeys::default()).await, Joined::default());
+        let mut broken = self::world("h1:x", true);
+        broken.files.remove(0);
+        broken.add(&format!("{FERRY}.zip"), b"no archive");
+        let (verdict, text) = broken.said().await;
+        assert!(verdict == Verdict::Unchecked && text.contains("cannot be read"), "{text}");
+    }
+}
