@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     Build, addresses,
-    common::tools::have_sandbox,
+    common::tools::{have, have_sandbox},
     world::{NONE, World},
 };
 
@@ -148,18 +148,51 @@ fn what_go_s_checksum_database_says_is_checked_when_recorded_and_again_inside() 
             ("GOPRIVATE", ""),
         ],
     };
-    let recorded = build.crosses(&pair, world);
-    let proved = |items: &serde_json::Value| -> Vec<String> {
-        let items = items.as_array().unwrap().iter();
-        let all = items.flat_map(|item| item["proofs"].as_array().cloned().unwrap_or_default());
-        all.map(|text| text.as_str().unwrap().to_owned()).collect()
-    };
-    let own = proved(&recorded["collection"]["items"]);
-    assert_eq!(own.len(), 2, "the archive and go.mod: {recorded:#}");
-    for text in own {
-        assert!(
-            text.contains("tree signed by sums.example+") && text.contains("record 0 is in that tree"),
-            "{text}"
-        );
+    build.crosses(&pair, world);
+    let collection = pair.outside.by(&pair.officers.0, &["collect", "boat"]).ok();
+    proved(&collection["items"], "/proofs", 2);
+    let received = pair.inside.by(&pair.officers.1, &["transfers", "1"]).ok();
+    proved(&received["difference"]["known"], "/traits/proofs", 2);
+}
+
+/// Whether as many of these lines tell the whole proof.
+#[track_caller]
+fn proved(lines: &serde_json::Value, at: &str, count: usize) {
+    let texts = lines.as_array().unwrap().iter().filter_map(|line| line.pointer(at)?.as_array());
+    let texts: Vec<_> = texts.flatten().map(|text| text.as_str().unwrap()).collect();
+    assert_eq!(texts.len(), count, "{lines:#}");
+    for text in texts {
+        let all = [
+            "tree signed by sums.example+",
+            "a key that the recording brought",
+            "record 0 is in that tree of 1",
+        ];
+        assert!(all.iter().all(|part| text.contains(part)), "{text}");
     }
+}
+
+#[test]
+fn a_module_that_is_not_what_the_checksum_database_lists_is_not_rehearsed_nor_packed() {
+    if !have("curl") || !have_sandbox() {
+        return;
+    }
+    let module = module();
+    let sums = "harbour.example/ferry v1.0.0 h1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n";
+    let (_, answers) = database(sums);
+    let archive = format!("{BASE}v1.0.0.zip");
+    let lookup = answers[0].0.clone();
+    let world = World::new(answers.into_iter().chain([(archive.clone(), zip(&module))]));
+    let pair = world.pair(NONE);
+    let (folder, officer) = (tempfile::tempdir().unwrap(), &pair.officers.0);
+    let fetch = format!("curl -fsS {archive} {lookup} -o a -o b");
+    let record =
+        pair.outside.by_in(folder.path(), officer, &["record", "--name", "boat", "--", "sh", "-ec", &fetch]);
+    let text = record.fails(3, "upstream-proof");
+    assert!(text.contains("the bytes have h1:"), "{text}");
+    let collection = pair.outside.by(officer, &["collect", "boat"]).ok();
+    assert!(collection.to_string().contains("DOES NOT HOLD"), "{collection:#}");
+    pair.outside.by(officer, &["rehearse", "boat"]).fails(3, "upstream-proof");
+    let medium = folder.path().to_str().unwrap();
+    let pack = ["pack", "--to", "inside", "--recording", "boat", "--dry-run", medium];
+    pair.outside.by(officer, &pack).fails(1, "not-rehearsed");
 }
