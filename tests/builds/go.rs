@@ -196,3 +196,27 @@ fn a_module_that_is_not_what_the_checksum_database_lists_is_not_rehearsed_nor_pa
     let pack = ["pack", "--to", "inside", "--recording", "boat", "--dry-run", medium];
     pair.outside.by(officer, &pack).fails(1, "not-rehearsed");
 }
+
+#[test]
+fn a_module_that_another_recording_of_the_transfer_proves_wrong_is_refused_inside() {
+    if !have("curl") || !have_sandbox() {
+        return;
+    }
+    let sums = "harbour.example/ferry v1.0.0 h1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n";
+    let (_, answers) = database(sums);
+    let (archive, lookup) = (format!("{BASE}v1.0.0.zip"), answers[0].0.clone());
+    let world = World::new(answers.into_iter().chain([(archive.clone(), zip(&module()))]));
+    let pair = world.pair(NONE);
+    let (folder, officer) = (tempfile::tempdir().unwrap(), &pair.officers.0);
+    for (name, url) in [("boat", &archive), ("sums", &lookup)] {
+        let command = format!("curl -fsS {url} -o fetched");
+        let record = ["record", "--name", name, "--", "sh", "-ec", &command];
+        pair.outside.by_in(folder.path(), officer, &record).ok();
+        pair.outside.by(officer, &["rehearse", name]).ok();
+    }
+    let packed = pair.pack("boat", &["--recording", "sums"])["path"].as_str().unwrap().to_owned();
+    let received = pair.receive(&packed);
+    let text = received.json.to_string();
+    assert!(text.contains("go-checksum") && text.contains("the bytes have h1:"), "{received:#?}");
+    assert_eq!(received.json["sound"], false, "{received:#?}");
+}
