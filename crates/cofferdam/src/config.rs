@@ -114,6 +114,8 @@ pub struct ProofsConfig {
     /// Verifier keys of Go's checksum databases, `<name>+<hash>+<key>` as `GOSUMDB` has them. For a database that is
     /// named here, no key counts that a recording brings.
     pub note_keys: Vec<String>,
+    /// A PEM file with the certificates of the authorities that may certify who attests; empty for none.
+    pub authorities: std::path::PathBuf,
 }
 
 /// What builds fetch beside their package clients.
@@ -151,6 +153,7 @@ pub const OVERRIDES: &[(&str, &str)] = &[
     ("COFFERDAM_RUNNER_ENABLED", "runner.enabled"),
     ("COFFERDAM_RUNNER_CONCURRENCY", "runner.concurrency"),
     ("COFFERDAM_RECEIPTS_LEVEL", "receipts.level"),
+    ("COFFERDAM_PROOFS_AUTHORITIES", "proofs.authorities"),
     ("COFFERDAM_WEB_LOCAL_ADDRESSES", "web.local_addresses"),
     ("COFFERDAM_WEB_CONNECTIONS_PER_HOST", "web.connections_per_host"),
 ];

@@ -72,6 +72,8 @@ pub struct NoteKey {
 pub struct UpstreamKeys {
     /// Of signed notes: checksum databases.
     pub notes: Vec<NoteKey>,
+    /// Certificates of the authorities that this site believes, PEM, one after the other. They never come along.
+    pub authorities: String,
 }
 
 impl UpstreamKeys {
@@ -79,7 +81,8 @@ impl UpstreamKeys {
     #[must_use]
     pub fn notes(keys: &[String], origin: Origin) -> Self {
         let keys = keys.iter().map(|key| key.trim()).filter(|key| !key.is_empty() && key.len() <= 1024);
-        Self { notes: keys.take(64).map(|key| NoteKey { key: key.to_owned(), origin }).collect() }
+        let notes = keys.take(64).map(|key| NoteKey { key: key.to_owned(), origin }).collect();
+        Self { notes, ..Self::default() }
     }
 
     /// These and others; the own ones first.
