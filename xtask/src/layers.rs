@@ -62,6 +62,8 @@ pub fn may_know(from: &str, to: &str) -> bool {
         (Layer::Mechanism, "station", "transfer" | "trust") => true,
         (Layer::Mechanism, "upstream", "format-kit") => true,
         (Layer::Mechanism, from, "format-kit") => from.starts_with("format-"),
+        // Signed notes have one home, and checksum databases sign with them.
+        (Layer::Mechanism, "format-web", "trust") => true,
         // Every use case commits through the registry's one gate.
         (Layer::UseCase, from, "registry") => from != "registry",
         // The two-person rule has one home, and a crossing asks for it.

@@ -35,6 +35,9 @@ pub struct Config {
     /// What builds fetch beside their package clients.
     #[serde(default)]
     pub web: WebConfig,
+    /// Keys with which upstream signs what it says of its own files.
+    #[serde(default)]
+    pub proofs: ProofsConfig,
     /// Upstreams by format, instead of those of the person's own client configuration.
     #[serde(default)]
     pub upstream: BTreeMap<String, UpstreamConfig>,
@@ -104,6 +107,17 @@ impl Default for ReceiptsConfig {
     }
 }
 
+/// Keys with which upstream signs what it says of its own files.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProofsConfig {
+    /// Verifier keys of Go's checksum databases, `<name>+<hash>+<key>` as `GOSUMDB` has them. For a database that is
+    /// named here, no key counts that a recording brings.
+    pub note_keys: Vec<String>,
+    /// A PEM file with the certificates of the authorities that may certify who attests; empty for none.
+    pub authorities: std::path::PathBuf,
+}
+
 /// What builds fetch beside their package clients.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -139,6 +153,7 @@ pub const OVERRIDES: &[(&str, &str)] = &[
     ("COFFERDAM_RUNNER_ENABLED", "runner.enabled"),
     ("COFFERDAM_RUNNER_CONCURRENCY", "runner.concurrency"),
     ("COFFERDAM_RECEIPTS_LEVEL", "receipts.level"),
+    ("COFFERDAM_PROOFS_AUTHORITIES", "proofs.authorities"),
     ("COFFERDAM_WEB_LOCAL_ADDRESSES", "web.local_addresses"),
     ("COFFERDAM_WEB_CONNECTIONS_PER_HOST", "web.connections_per_host"),
 ];
@@ -231,6 +246,10 @@ pub fn template(name: &SiteName, role: Role, listen: SocketAddr) -> String {
          # The site runs pipeline jobs itself, in sandboxes.\n\
          enabled = true\n\
          concurrency = 2\n\
+         \n\
+         # Keys of Go's checksum databases, as GOSUMDB has them. Without one, that of the recording counts.\n\
+         # [proofs]\n\
+         # note_keys = [\"sums.example+HASH+KEY\"]\n\
          \n\
          # Upstreams are taken from this machine's own pip, npm and cargo configuration. To use others:\n\
          # [upstream.pypi]\n\

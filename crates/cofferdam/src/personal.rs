@@ -99,12 +99,40 @@ impl Own {
         own
     }
 
+    /// The keys of Go's checksum databases that this person's Go knows: of `GOSUMDB`, and of Go itself, whose
+    /// program holds that of its own database in `src/cmd/go/internal/modfetch/key.go`. Nothing is run.
+    pub fn note_keys(&self) -> Vec<String> {
+        let file =
+            self.files.iter().find(|(place, _)| place == ".config/go/env").map(|(_, text)| text.as_str());
+        let lines =
+            file.into_iter().flat_map(str::lines).filter_map(|line| line.trim().strip_prefix("GOSUMDB="));
+        let set = self.env.iter().filter(|(name, _)| name == "GOSUMDB").map(|(_, value)| value.as_str());
+        let first = |value: &str| value.split_whitespace().next().map(str::to_owned);
+        let mut keys: Vec<String> = lines.chain(set).filter_map(first).collect();
+        let text = own_keys_of_go().and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+        keys.extend(text.split('"').map(str::to_owned));
+        keys.retain(|key| {
+            key.len() < 512 && key.splitn(3, '+').count() == 3 && !key.contains(char::is_whitespace)
+        });
+        keys.dedup();
+        keys
+    }
+
     /// For people, where there is something to say: what goes with the build.
     pub fn told(&self) -> Option<String> {
         let files = self.files.iter().map(|(place, _)| format!("~/{place}"));
         let all: Vec<String> = files.chain(self.env.iter().map(|(name, _)| name.clone())).collect();
         (!all.is_empty()).then(|| format!("your own settings count: {}", all.join(", ")))
     }
+}
+
+/// The file of the Go on the `PATH` that names its own database's key.
+fn own_keys_of_go() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let program = std::env::split_paths(&path).map(|folder| folder.join("go")).find(|file| file.is_file())?;
+    let root = std::fs::canonicalize(program).ok()?.parent()?.parent()?.to_owned();
+    let file = root.join("src/cmd/go/internal/modfetch/key.go");
+    std::fs::metadata(&file).is_ok_and(|m| m.is_file() && m.len() <= MAX_BYTES).then_some(file)
 }
 
 /// The text without what a build must not see, or the word that gives it away.
@@ -165,6 +193,15 @@ mod tests {
         }
         let env = |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
         Own::of(Some(home.path()), &env)
+    }
+
+    #[test]
+    fn the_keys_of_checksum_databases_are_those_of_the_own_configuration() {
+        let go =
+            "GOPROXY=https://mirror.example/go\nGOSUMDB=one.example+00000000+AAAA https://sums.example\n";
+        let keys = own(&[(".config/go/env", go)], &[("GOSUMDB", "two.example+00000000+BBBB")]).note_keys();
+        assert!(keys.starts_with(&["one.example+00000000+AAAA".into(), "two.example+00000000+BBBB".into()]));
+        assert!(!own(&[], &[("GOSUMDB", "off")]).note_keys().contains(&"off".to_owned()));
     }
 
     #[test]

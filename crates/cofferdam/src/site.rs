@@ -6,7 +6,10 @@ use cofferdam_access::Access;
 use cofferdam_blobs::{Blobs, LocalBlobs};
 use cofferdam_crossing::{Crossing, CrossingParts};
 use cofferdam_forge::{Forge, ForgeParts};
-use cofferdam_format_kit::{Format, RepositoryKind, Upstream};
+use cofferdam_format_kit::{
+    Format, RepositoryKind, Upstream,
+    joined::{Origin, UpstreamKeys},
+};
 use cofferdam_git::{GitBinary, GitService};
 use cofferdam_http::{Site, SiteState};
 use cofferdam_registry::{Registry, RegistryParts};
@@ -17,7 +20,7 @@ use cofferdam_types::{Clock, Error, Result, time::SystemClock};
 use cofferdam_upstream::{HttpUpstream, Options, Override, WebUpstream};
 
 use crate::{
-    config::{Config, Role},
+    config::{Config, ProofsConfig, Role},
     home::Home,
     projects::ForgeProjects,
 };
@@ -105,6 +108,7 @@ pub async fn open(home: &Home, config: &Config) -> Result<Opened> {
         ledger: home.ledger(),
         receipt_level: config.receipts.level,
         tool: concat!("cofferdam ", env!("CARGO_PKG_VERSION")).to_owned(),
+        upstream_keys: upstream_keys(&config.proofs)?,
     });
     let site = Site::new(SiteState {
         name: config.name.clone(),
@@ -118,6 +122,19 @@ pub async fn open(home: &Home, config: &Config) -> Result<Opened> {
         clock,
     });
     Ok(Opened { site, db, key, forge, crossing })
+}
+
+/// The keys of upstream's that the configuration names.
+fn upstream_keys(config: &ProofsConfig) -> Result<UpstreamKeys> {
+    let mut keys = UpstreamKeys::notes(&config.note_keys, Origin::Site);
+    if !config.authorities.as_os_str().is_empty() {
+        keys.authorities = std::fs::read_to_string(&config.authorities).map_err(|e| {
+            Error::invalid("config", format!("{} cannot be read", config.authorities.display()))
+                .hint("proofs.authorities is a PEM file of certificates")
+                .with_source(e)
+        })?;
+    }
+    Ok(keys)
 }
 
 /// The repository that jobs are set up for, by format: the group that [`create_repositories`] makes.

@@ -156,8 +156,12 @@ impl Crossing {
         let sums = out.sizes.entry(item.repository.clone()).or_default();
         *sums = (sums.0 + item.size, sums.1 + 1);
         // One that cannot be read says nothing of itself.
-        let draft = item.value.read().ok().map(|Claim { draft }| draft);
-        let traits = draft.as_ref().map(|draft| self.traits_of(&item.format, draft)).unwrap_or_default();
+        let (draft, joined) = match item.value.read() {
+            Ok(Claim { draft, joined }) => (Some(draft), joined),
+            Err(_) => (None, Vec::new()),
+        };
+        let mut traits = draft.as_ref().map(|draft| self.traits_of(&item.format, draft)).unwrap_or_default();
+        traits.proofs.extend(joined);
         let mut line = DifferenceLine {
             rehearsals: evidence.used.get(&item.purl).cloned().unwrap_or_default(),
             files: draft.map(files).unwrap_or_default(),

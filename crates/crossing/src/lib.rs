@@ -6,6 +6,7 @@
 //! | `collection` | collect | what a recording was given, as a list with a digest |
 //! | `pack`, `delta` | carry | writes the transfer: what the other side has not proved to hold |
 //! | `receive`, `ingest`, `rebuild` | admit | verifies, quarantines, re-inspects every byte; nothing is visible yet |
+//! | `joined` | both | upstream's proofs that join several files, when a recording ends and again on reception |
 //! | `sites` | both | whom this site believes, for whom it seals, what it saw of each stream |
 //! | `receipts`, `kept` | both | receipts and repair requests, given and taken |
 //! | `wants` | both | what is wanted, asked for, on its way, and there |
@@ -25,6 +26,7 @@ mod collection;
 mod delta;
 mod difference;
 mod ingest;
+mod joined;
 mod kept;
 mod media;
 mod meter;
@@ -42,6 +44,7 @@ mod wants;
 use std::{path::PathBuf, sync::Arc};
 
 use cofferdam_access::Access;
+use cofferdam_format_kit::joined::UpstreamKeys;
 use cofferdam_git::GitService;
 use cofferdam_registry::Registry;
 use cofferdam_store::{Db, TransferRow};
@@ -57,6 +60,7 @@ pub use collection::{
 };
 pub use delta::DeltaLevel;
 pub use difference::{Asker, Difference, DifferenceLine, EvidenceFile, Rehearsal};
+pub use joined::UPSTREAM_PREDICATE;
 pub use kept::KeptReceipt;
 pub use media::{Custody, MEDIUM_STATES, MOST_MOVES, MediumChange};
 pub use meter::{Board, Meter, Stand};
@@ -98,6 +102,8 @@ pub struct CrossingParts {
     pub receipt_level: u8,
     /// Name and version of this program, for headers.
     pub tool: String,
+    /// Upstream's keys that this site is set up with.
+    pub upstream_keys: UpstreamKeys,
 }
 
 impl Crossing {

@@ -242,9 +242,9 @@ impl Crossing {
                 .hint(format!("run `cofferdam rehearse {}` first", row.name)));
             }
             plan.statements.extend(statements_of(self, &row).await?);
-            for CollectionItem { repository, package, version, files, .. } in
-                self.collection(*id).await?.items
-            {
+            let collection = self.collection(*id).await?;
+            plan.statements.extend(self.joined(*id).await?.statement(self, &collection)?);
+            for CollectionItem { repository, package, version, files, .. } in collection.items {
                 let paths = files.into_iter().map(|f| f.path);
                 wanted.entry((repository, package, version)).or_default().extend(paths);
             }

@@ -290,7 +290,7 @@ impl Pages for Releases<'_> {
         let mut changes = Vec::with_capacity(items.len());
         for item in items {
             self.wants.meet(&item);
-            let Claim { draft } = item.value.read()?;
+            let Claim { draft, .. } = item.value.read()?;
             changes.push(Change::Release(draft));
         }
         Ok(changes)
@@ -302,6 +302,9 @@ impl Pages for Releases<'_> {
 pub(crate) struct Claim {
     /// The release.
     pub(crate) draft: Draft,
+    /// What upstream's proofs said of it together with the others.
+    #[serde(default)]
+    pub(crate) joined: Vec<String>,
 }
 
 struct GitPart {

@@ -159,7 +159,8 @@ impl Crossing {
         let contents = Arc::new(contents);
         self.quarantine(&contents, Arc::clone(&progress)).await?;
         self.rebuild(&contents, progress.as_ref()).await?;
-        let items = self.inspect(&contents, progress.as_ref()).await?;
+        let mut items = self.inspect(&contents, progress.as_ref()).await?;
+        self.join_received(&contents.header().source, &mut items).await?;
         let received = self.keep_received(&contents, items, &reception).await?;
         // The row is there: what was staged for it is not needed any more.
         let _ = tokio::fs::remove_dir_all(self.stage(&contents.survey.header_sha256)).await;

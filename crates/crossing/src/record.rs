@@ -66,6 +66,8 @@ pub struct Ended {
     pub mentions: Vec<Mention>,
     /// Whether nothing was run: what it holds was listed.
     pub listed: bool,
+    /// Keys of signed notes that the machine's own clients are set up with (`go env GOSUMDB`).
+    pub note_keys: Vec<String>,
 }
 
 /// A paper as it is kept.
@@ -105,9 +107,10 @@ impl Crossing {
     /// Ends a recording with the command's exit code, and keeps what its machine says of it.
     ///
     /// # Errors
-    /// `NotFound` when there is no such recording; `TooLarge` when the machine says too much.
+    /// `NotFound` when there is no such recording; `TooLarge` when the machine says too much; `VerificationFailed` when
+    /// a proof of upstream's does not hold: the recording has ended, and is not rehearsed nor packed with that item.
     pub async fn end_recording(&self, id: RecordingId, ended: Ended, actor: &str) -> Result<Collection> {
-        let Ended { exit_code, observed, mentions, listed } = ended;
+        let Ended { exit_code, observed, mentions, listed, note_keys } = ended;
         let (observed, mentions) = (paper(&observed)?, paper(&mentions)?);
         let state = match (exit_code, listed) {
             (0, true) => "listed",
@@ -120,15 +123,18 @@ impl Crossing {
         tx.collections().put_paper(id, RECORDED, &observed).await?;
         tx.collections().put_paper(id, MENTIONS, &mentions).await?;
         tx.commit().await?;
+        let joined = self.join_recording(id, &note_keys).await?;
         let collection = self.described_collection(id).await?;
         let (files, bytes) = collection.totals();
         let detail = json!({
             "exit_code": exit_code, "collection": collection.digest()?, "files": files, "bytes": bytes,
             "missing": collection.missing.len(), "found_by_running": collection.found_by_running(),
+            "proofs": joined.totals(),
         });
         let mut tx = self.db().write().await?;
         log(&mut tx, actor, "recording.end", &format!("recording:{id}"), detail, now).await?;
         tx.commit().await?;
+        joined.refuse_wrong(&collection)?;
         Ok(collection)
     }
 
@@ -151,6 +157,7 @@ impl Crossing {
     ) -> Result<Rehearsed> {
         let says = paper(&observed)?;
         let collection = self.collection(id).await?;
+        self.joined(id).await?.refuse_wrong(&collection)?;
         let rehearsal = self.rehearsal(id).await?;
         let row = self.recording(id).await?;
         let beside = rehearsal.not_in(&collection);

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use cofferdam_access::Access;
 use cofferdam_blobs::LocalBlobs;
 use cofferdam_crossing::{Crossing, CrossingParts, Projects};
+use cofferdam_format_kit::joined::UpstreamKeys;
 use cofferdam_git::{GitBinary, GitService};
 use cofferdam_registry::{Registry, RegistryParts};
 use cofferdam_store::{NewWant, TransferItemRow, TransferRow, Tx, WantRow};
@@ -82,6 +83,7 @@ impl World {
             ledger: home.path().join("ledger"),
             receipt_level: 1,
             tool: "test".into(),
+            upstream_keys: UpstreamKeys::default(),
         });
         Some(Self { crossing, registry, git, clock: test_clock, home })
     }

@@ -57,7 +57,10 @@ impl Session {
     /// # Errors
     /// What the site answered.
     pub async fn end(&self, client: &Client, built: &Built, mentions: &[Mention]) -> Result<Collection> {
-        let body = json!({ "exit_code": built.code, "observed": built.observed(), "mentions": mentions });
+        let body = json!({
+            "exit_code": built.code, "observed": built.observed(), "mentions": mentions,
+            "note_keys": Own::find().note_keys(),
+        });
         collection(client.post(&format!("/api/v1/recordings/{}/end", self.id), &body).await?)
     }
 }

@@ -21,13 +21,14 @@ pub use file::FILE_END;
 pub use mentions::Mention;
 use mentions::Mentions;
 pub use news::News;
+pub(crate) use proof::{Believed, Connections, Proofs, statements_of};
 pub use proof::{COLLECTION_PREDICATE, NETWORK_PREDICATE, Proof};
-pub(crate) use proof::{Connections, Proofs, statements_of};
 
 /// The kinds of papers beside a recording.
 pub(crate) const MENTIONS: &str = "mentions";
 pub(crate) const RECORDED: &str = "recorded";
 pub(crate) const REHEARSED: &str = "rehearsed";
+pub(crate) const JOINED: &str = "joined";
 
 /// Everything that recorded builds used. Sorted, so that the same builds give the same text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -356,6 +357,7 @@ impl Crossing {
     pub async fn described_collection(&self, id: RecordingId) -> Result<Collection> {
         let mut collection = self.collection(id).await?;
         self.describe(&mut collection.items).await?;
+        self.joined(id).await?.describe(&mut collection.items);
         let all: Vec<Mention> = self.paper(id, MENTIONS).await?.unwrap_or_default();
         let mentions = Mentions::new(&all);
         for item in &mut collection.items {

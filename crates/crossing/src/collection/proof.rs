@@ -178,7 +178,7 @@ impl Proofs {
             match item.kind.as_str() {
                 "statement" => out.add(&believed, item.value.read()?),
                 "release" if item.verdict == "ok" => {
-                    let Ok(Claim { draft }) = item.value.read() else { continue };
+                    let Ok(Claim { draft, .. }) = item.value.read() else { continue };
                     for file in draft.files {
                         out.files.insert((item.repository.clone(), file.path), file.digests.sha256);
                     }
@@ -297,7 +297,7 @@ impl Proofs {
 }
 
 /// Whose statements are believed.
-enum Believed {
+pub(crate) enum Believed {
     Nobody,
     Keys(Vec<VerifyingKey>),
     Root(Box<cofferdam_trust::root::Root>),
@@ -309,7 +309,12 @@ impl Believed {
             return Ok(Self::Keys(vec![crossing.0.key.verifying_key()]));
         }
         let Ok(source) = transfer.source.parse::<SiteName>() else { return Ok(Self::Nobody) };
-        Ok(match crossing.trust_in(&source).await {
+        Self::about_site(crossing, &source).await
+    }
+
+    /// Who speaks for a site.
+    pub(crate) async fn about_site(crossing: &Crossing, source: &SiteName) -> Result<Self> {
+        Ok(match crossing.trust_in(source).await {
             Ok(trust) => match trust.authority {
                 Authority::Keys { keys, .. } => Self::Keys(keys),
                 Authority::Root(root) => Self::Root(root),
@@ -318,7 +323,7 @@ impl Believed {
         })
     }
 
-    fn signed(&self, envelope: &Envelope) -> bool {
+    pub(crate) fn signed(&self, envelope: &Envelope) -> bool {
         match self {
             Self::Nobody => false,
             Self::Keys(keys) => cofferdam_trust::verify(envelope, keys, 1).is_ok(),

@@ -26,6 +26,7 @@ mod connection;
 mod door;
 mod draft;
 mod html;
+pub mod joined;
 mod model;
 pub mod proofs;
 mod request;
@@ -188,6 +189,26 @@ pub trait Format: Send + Sync + 'static {
     fn traits(&self, meta: &Value, files: &[(&str, &Value)]) -> Traits {
         let _ = (meta, files);
         Traits::default()
+    }
+
+    /// Whether upstream's proofs join several files of this format: whether [`Format::join`] is asked.
+    fn joins(&self) -> bool {
+        false
+    }
+
+    /// What upstream's own proofs say of files that came together, when a recording ends and again when a transfer
+    /// is received. A proof that cannot be checked is a finding that says why; so is one that does not hold.
+    ///
+    /// # Errors
+    /// Only faults of the door.
+    async fn join(
+        &self,
+        files: &[joined::Together],
+        keys: &joined::UpstreamKeys,
+        door: &dyn Door,
+    ) -> Result<joined::Joined> {
+        let _ = (files, keys, door);
+        Ok(joined::Joined::default())
     }
 
     /// An error in the shape that this ecosystem's clients show to people.

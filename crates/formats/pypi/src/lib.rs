@@ -11,9 +11,10 @@
 //! | `POST /`, `POST /legacy/` | an upload (`:action=file_upload`) | `publish` |
 //!
 //! `coords` knows names and versions, `inspect` looks into files, `collect` asks upstream and
-//! admits transfers, `proofs` checks upstream's attestations, `links` reads old upstreams' HTML, `listed` our own pages, `client` writes the clients' set-up.
+//! admits transfers, `proofs` checks upstream's attestations and `chain` who certified them, `links` reads old upstreams' HTML, `listed` our own pages, `client` writes the clients' set-up.
 //! This crate must never store a byte or open a connection itself.
 
+mod chain;
 mod client;
 mod collect;
 mod coords;
@@ -32,6 +33,7 @@ use async_trait::async_trait;
 use cofferdam_format_kit::{
     Accepted, Answer, ClientSetup, Document, Door, Draft, Format, ListedFile, Recorded, Request, Route,
     Traits, Upload, Upstream, View, Want,
+    joined::{Joined, Together, UpstreamKeys},
 };
 use cofferdam_types::{Error, Result};
 use serde_json::Value;
@@ -101,6 +103,14 @@ impl Format for PyPi {
             Some(key) => index::package_documents(key, view).await,
             None => index::root_documents(view).await,
         }
+    }
+
+    fn joins(&self) -> bool {
+        true
+    }
+
+    async fn join(&self, files: &[Together], keys: &UpstreamKeys, _door: &dyn Door) -> Result<Joined> {
+        Ok(chain::join(files, keys))
     }
 
     fn traits(&self, meta: &Value, files: &[(&str, &Value)]) -> Traits {

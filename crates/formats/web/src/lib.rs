@@ -18,6 +18,7 @@ mod coords;
 mod error;
 mod index;
 mod inspect;
+mod joined;
 mod question;
 mod serve;
 
@@ -27,6 +28,7 @@ use async_trait::async_trait;
 use cofferdam_format_kit::{
     Accepted, Answer, ClientSetup, Document, Door, Draft, Format, Question, Recorded, Request, Route, Traits,
     Upload, Upstream, View, Want,
+    joined::{Joined, Together, UpstreamKeys},
 };
 use cofferdam_types::{Error, Result, Secret};
 use serde_json::Value;
@@ -128,6 +130,14 @@ impl Format for Web {
         let script = [".sh", ".bash", ".ps1", ".py", ".pl"].iter().any(|end| path.ends_with(end));
         let scripts = script.then(|| url.to_owned()).into_iter().collect();
         Traits { scripts, address: (!url.is_empty()).then(|| url.to_owned()), ..Traits::default() }
+    }
+
+    fn joins(&self) -> bool {
+        true
+    }
+
+    async fn join(&self, files: &[Together], keys: &UpstreamKeys, door: &dyn Door) -> Result<Joined> {
+        joined::join(files, keys, door).await
     }
 
     fn error(&self, error: &Error) -> Answer {

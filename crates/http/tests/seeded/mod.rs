@@ -148,6 +148,7 @@ impl World {
             ledger: home.path().join("ledger"),
             receipt_level: 3,
             tool: "test".into(),
+            upstream_keys: Default::default(),
         });
         let routes = router(Site::new(SiteState {
             name: "inside".parse().unwrap(),

@@ -88,6 +88,7 @@ impl TestSite {
             ledger: home.path().join("ledger"),
             receipt_level: 3,
             tool: "test".into(),
+            upstream_keys: Default::default(),
         });
         let state = SiteState {
             name: "inside".parse().unwrap(),

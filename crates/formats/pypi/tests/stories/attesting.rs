@@ -8,6 +8,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cofferdam_format_kit::{
     Change, DoorExt as _, Draft, Format as _, Want,
     conformance::{MemoryRepository, MemoryUpstream},
+    joined::{Together, UpstreamKeys, Verdict},
     proofs::pae,
 };
 use cofferdam_format_pypi::PyPi;
@@ -272,4 +273,106 @@ async fn a_key_of_another_curve_is_kept_and_said_to_be_unchecked() {
         ]
     );
     assert_eq!(PyPi.admit(&draft, &repository).await.unwrap().files, draft.files);
+}
+
+/// An authority of the tests, and how it certifies.
+struct Authority {
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+    pem: String,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "harbour authority");
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2040, 1, 1);
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { issuer: rcgen::Issuer::new(params, key), pem }
+    }
+
+    /// Who signs with a certificate of the year 2024.
+    fn certifies(&self, identity: &str) -> Signer {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.subject_alt_names = vec![rcgen::SanType::URI(identity.try_into().unwrap())];
+        params.not_before = rcgen::date_time_ymd(2024, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2025, 1, 1);
+        let service = "https://tokens.example";
+        let text = [&[0x0c, u8::try_from(service.len()).unwrap()], service.as_bytes()].concat();
+        let oid = [1, 3, 6, 1, 4, 1, 57264, 1, 8];
+        params.custom_extensions = vec![rcgen::CustomExtension::from_oid_content(&oid, text)];
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &key.serialize_der()).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap().der().to_vec();
+        Signer { pair, certificate }
+    }
+}
+
+/// What the authorities of a site make of a recorded wheel that was attested at a time.
+async fn chain(signer: &Signer, integrated: &Value, authorities: &str) -> Vec<(Verdict, String)> {
+    let bytes = wheel("foo", "1.0");
+    let mut attestation = signer.attest(&statement(WHEEL, &Sha256::of(&bytes).to_hex()));
+    attestation["verification_material"]["transparency_entries"] = json!([{ "integratedTime": integrated }]);
+    let repository = mirror();
+    let draft = record(&upstream(&bytes, &provenance(&[attestation])), &repository).await.unwrap();
+    let files: Vec<Together> = draft
+        .files
+        .iter()
+        .map(|f| Together {
+            path: f.path.clone(),
+            sha256: f.digests.sha256,
+            size: f.digests.size,
+            meta: f.meta.clone(),
+        })
+        .collect();
+    let keys = UpstreamKeys { authorities: authorities.into(), ..UpstreamKeys::default() };
+    let joined = PyPi.join(&files, &keys, &repository).await.unwrap();
+    joined.findings.into_iter().map(|f| (f.verdict, f.text)).collect()
+}
+
+const JUNE_2024: &str = "1717200000";
+const PUBLISHER: &str = "https://forge.example/acme/foo/release.yml";
+
+#[tokio::test]
+async fn who_attested_is_certified_by_an_authority_that_the_site_believes() {
+    let authority = Authority::new();
+    let signer = authority.certifies(PUBLISHER);
+    let found = chain(&signer, &json!(JUNE_2024), &authority.pem).await;
+    let [(Verdict::Holds, text)] = found.as_slice() else { panic!("{found:?}") };
+    for part in ["harbour authority", PUBLISHER, "as https://tokens.example says", "2024-06-01"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert_eq!(
+        chain(&signer, &json!(JUNE_2024), "").await,
+        [],
+        "a site without authorities says nothing of it"
+    );
+}
+
+#[tokio::test]
+async fn a_certificate_that_the_named_authority_did_not_sign_or_that_had_ended_is_wrong() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let found = chain(&other.certifies(PUBLISHER), &json!(JUNE_2024), &authority.pem).await;
+    assert!(found[0].0 == Verdict::Wrong && found[0].1.contains("has not signed it"), "{found:?}");
+    // Both of one name: the one that signed is found.
+    let both = format!("{}{}", authority.pem, other.pem);
+    assert_eq!(chain(&other.certifies(PUBLISHER), &json!(JUNE_2024), &both).await[0].0, Verdict::Holds);
+    let late = chain(&authority.certifies(PUBLISHER), &json!(1_767_225_600), &authority.pem).await;
+    assert!(late[0].0 == Verdict::Wrong && late[0].1.contains("was not valid at 2026-01-01"), "{late:?}");
+}
+
+#[tokio::test]
+async fn a_chain_that_cannot_be_checked_says_why() {
+    let authority = Authority::new();
+    for time in [json!(null), json!("soon"), json!(i64::MAX)] {
+        let found = chain(&authority.certifies(PUBLISHER), &time, &authority.pem).await;
+        assert!(found[0].0 == Verdict::Unchecked && found[0].1.contains("no log entry says"), "{found:?}");
+    }
+    let found = chain(&Signer::new(), &json!(JUNE_2024), &authority.pem).await;
+    assert!(
+        found[0].0 == Verdict::Unchecked && found[0].1.contains("none that this site knows"),
+        "{found:?}"
+    );
 }
