@@ -132,8 +132,7 @@ impl Download {
             }
             let (tokens, local) = &self.tokens;
             let refused = self.headers.get(header::AUTHORIZATION);
-            let token =
-                tokens.answer(&self.client, &self.url, answer.headers(), (*local, refused)).await?;
+            let token = tokens.answer(&self.client, &self.url, answer.headers(), (*local, refused)).await?;
             let Some(token) = token else { break };
             self.headers.insert(header::AUTHORIZATION, token);
             answer = self.whole().await?;

@@ -110,7 +110,8 @@ impl Challenge {
     /// Where the token is asked for; none for a realm that must not be asked.
     fn realm(&self, registry: &Url, local: bool) -> Option<Url> {
         let mut realm = Url::parse(&self.realm).ok()?;
-        let protected = realm.scheme() == "https" || (realm.scheme() == "http" && registry.scheme() == "http");
+        let protected =
+            realm.scheme() == "https" || (realm.scheme() == "http" && registry.scheme() == "http");
         if !protected || realm.host_str().is_none() || (!local && super::local::names_local(&realm)) {
             return None;
         }
@@ -192,7 +193,8 @@ mod tests {
     use super::*;
 
     fn challenge(url: &str, said: &str) -> Option<Challenge> {
-        let headers = HeaderMap::from_iter([(header::WWW_AUTHENTICATE, HeaderValue::from_str(said).unwrap())]);
+        let headers =
+            HeaderMap::from_iter([(header::WWW_AUTHENTICATE, HeaderValue::from_str(said).unwrap())]);
         Challenge::read(&Url::parse(url).unwrap(), &headers)
     }
 
@@ -201,13 +203,15 @@ mod tests {
         challenge(url, said)?.realm(&Url::parse(url).unwrap(), local).map(|u| u.to_string())
     }
 
-    const PULL: &str =
-        "Bearer realm=\"https://auth.example/token\",service=\"r.example\",scope=\"repository:a/b:pull,push\"";
+    const PULL: &str = "Bearer realm=\"https://auth.example/token\",service=\"r.example\",scope=\"repository:a/b:pull,push\"";
 
     #[test]
     fn a_realm_is_asked_for_what_the_registry_says() {
         let asked = realm("https://r.example/v2/a/b/manifests/1", PULL).unwrap();
-        assert_eq!(asked, "https://auth.example/token?scope=repository%3Aa%2Fb%3Apull%2Cpush&service=r.example");
+        assert_eq!(
+            asked,
+            "https://auth.example/token?scope=repository%3Aa%2Fb%3Apull%2Cpush&service=r.example"
+        );
         let plain = "bearer service=r, realm=https://auth.example/t?x=1";
         let asked = realm("https://r.example/v2/a/tags/list", plain).unwrap();
         assert_eq!(asked, "https://auth.example/t?x=1&service=r");

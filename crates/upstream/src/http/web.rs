@@ -13,7 +13,9 @@ use cofferdam_types::{Clock, Error, Result};
 use http::{HeaderMap, HeaderValue, header};
 use url::Url;
 
-use super::{Options, client, evidence::Evidence, hosts, local, partial::Partials, resume, shown, tokens::Tokens};
+use super::{
+    Options, client, evidence::Evidence, hosts, local, partial::Partials, resume, shown, tokens::Tokens,
+};
 use crate::Retries;
 
 /// Every address that http and https lead to.
