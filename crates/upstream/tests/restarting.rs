@@ -279,8 +279,7 @@ async fn the_folder_has_a_bound_and_what_is_oldest_goes_first_but_nothing_that_i
     // Room for one that is in use and one that is not.
     let web = web(folder.path(), Timestamp(0)).at_most(26 * MIB as u64);
     let server = Server::of(body(1, 16 * MIB), "\"c\"").await;
-    let ask = || web.fetch(&server.url, &HeaderMap::new());
-    let using = ask().await.unwrap();
+    let using = web.fetch(&server.url, &HeaderMap::new()).await.unwrap();
     assert_eq!((parts[0].exists(), parts[1].exists()), (false, true));
     let other = Server::of(body(1, 16 * MIB), "\"d\"").await;
     let second = web.fetch(&other.url, &HeaderMap::new()).await.unwrap();
