@@ -7,10 +7,12 @@ mod addresses;
 mod build;
 mod clones;
 mod collections;
+mod registry;
 #[path = "../attacks/sender.rs"]
 #[allow(dead_code, reason = "here the sender is an honest one")]
 mod sender;
 mod switch;
+mod things;
 mod wants;
 
 use std::fs;

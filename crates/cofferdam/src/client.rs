@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 
 use cofferdam_format_kit::ClientSetup;
-use cofferdam_types::{Error, ErrorKind, Result, Secret};
+use cofferdam_types::{
+    Error, ErrorKind, Result, Secret,
+    address::{ASKED_BY_HEADER, DIGEST_HEADER},
+};
 use serde_json::{Value, json};
 
 use crate::site::formats;
@@ -29,6 +32,8 @@ impl Client {
         })?;
         let http = reqwest::Client::builder()
             .no_proxy()
+            // A recorded redirect leads outside, and only the site goes there.
+            .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|e| Error::internal("making an HTTP client", e))?;
         Ok(Self {
@@ -89,6 +94,37 @@ impl Client {
     /// What the site answered, or `Unavailable`.
     pub async fn stream(&self, path: &str) -> Result<reqwest::Response> {
         self.answer(self.http.get(format!("{}{path}", self.url))).await
+    }
+
+    /// `GET` of a recorded address, whatever its status: the answer that the site keeps.
+    ///
+    /// # Errors
+    /// What the site says where it has no answer to keep, or `Unavailable`.
+    pub async fn recorded(
+        &self,
+        path: &str,
+        accept: Option<&str>,
+        asked_by: Option<&str>,
+    ) -> Result<reqwest::Response> {
+        let mut request = self.http.get(format!("{}{path}", self.url));
+        for (name, value) in [("accept", accept), (ASKED_BY_HEADER, asked_by)] {
+            if let Some(value) = value {
+                request = request.header(name, value);
+            }
+        }
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token.expose());
+        }
+        let response = request.send().await.map_err(|e| self.away(e))?;
+        if response.headers().contains_key(DIGEST_HEADER) {
+            return Ok(response);
+        }
+        let status = response.status().as_u16();
+        // What is wrong with an address is said in plain text.
+        let words = response.text().await.map_err(|e| self.away(e))?;
+        let value = serde_json::from_str(&words)
+            .unwrap_or_else(|_| json!({ "title": words.lines().next().unwrap_or_default() }));
+        Err(refused(status, &value))
     }
 
     /// The next bytes of a body; none at its end.

@@ -191,3 +191,71 @@ async fn this_machine_is_not_reached_through_the_site() {
         assert_eq!(error.code(), "upstream-address", "{wrong}");
     }
 }
+
+/// What a registry and its realm say: the registry gives nothing without the token `hush`.
+fn registry(realm: &str, request: &str) -> String {
+    if request.starts_with("get /token?") {
+        return says("200 OK\r\ncontent-length: 33", "{\"token\":\"hush\",\"expires_in\":300}");
+    }
+    if request.contains("authorization: bearer hush") {
+        return says("307 There\r\nlocation: http://store.example/x\r\ncontent-length: 0", "");
+    }
+    let wants =
+        format!("www-authenticate: Bearer realm=\"{realm}\",service=\"r\",scope=\"repository:a:pull\"");
+    says(&format!("401 Who\r\n{wants}\r\ncontent-length: 0"), "")
+}
+
+fn own(request: &str) -> String {
+    let host = request.lines().find_map(|l| l.strip_prefix("host: ")).unwrap_or_default();
+    format!("http://{host}/token")
+}
+
+#[tokio::test]
+async fn a_registry_is_asked_again_with_the_anonymous_token_that_its_realm_gives_and_nobody_else_sees_it() {
+    let server = Server::playing(|_, request| registry(&own(request), request)).await;
+    let other = Server::playing(|_, request| registry(&own(request), request)).await;
+    let web = web(true);
+    for (server, path) in
+        [(&server, "/v2/a/manifests/1"), (&server, "/v2/a/blobs/2"), (&other, "/v2/a/manifests/1")]
+    {
+        let fetched = web.fetch(&format!("{}{path}", server.origin), &HeaderMap::new()).await.unwrap();
+        assert_eq!(fetched.status, StatusCode::TEMPORARY_REDIRECT);
+    }
+    let asked = server.asked();
+    let lines: Vec<&str> = asked.iter().map(|a| a.split(" http").next().unwrap()).collect();
+    let (manifest, blob) = ("get /v2/a/manifests/1", "get /v2/a/blobs/2");
+    assert_eq!(lines, [manifest, "get /token?scope=repository%3aa%3apull&service=r", manifest, blob, blob]);
+    assert!(!asked[1].contains("authorization"), "{}", asked[1]);
+    assert_eq!(other.asked().len(), 3, "another registry has a token of its own");
+    let root = web.fetch(&format!("{}/v2/", server.origin), &HeaderMap::new()).await.unwrap();
+    assert_eq!(root.status, StatusCode::UNAUTHORIZED, "clients are told what the registry wants");
+}
+
+#[tokio::test]
+async fn a_realm_that_gives_nothing_leaves_the_answer_and_one_that_is_away_is_no_answer() {
+    for realm in ["ftp://127.0.0.1/token", "/token", "https://"] {
+        let server = Server::playing(move |_, request| registry(realm, request)).await;
+        let fetched = server.get("/v2/a/manifests/1").await.unwrap();
+        assert_eq!((fetched.status, server.asked().len()), (StatusCode::UNAUTHORIZED, 1), "{realm}");
+    }
+    let server = Server::playing(|_, request| match request.starts_with("get /token") {
+        true => says("403 No\r\ncontent-length: 0", ""),
+        false => registry(&own(request), request),
+    })
+    .await;
+    assert_eq!(server.get("/v2/a/manifests/1").await.unwrap().status, StatusCode::UNAUTHORIZED);
+    let server = Server::playing(|_, request| match request.starts_with("get /token") {
+        true => says("302 There\r\nlocation: /token2\r\ncontent-length: 0", ""),
+        false => registry(&own(request), request),
+    })
+    .await;
+    assert_eq!(server.get("/v2/a/manifests/1").await.unwrap().status, StatusCode::UNAUTHORIZED);
+    assert!(!server.asked().iter().any(|a| a.contains("token2")), "no realm leads elsewhere");
+    let server = Server::playing(|_, request| match request.starts_with("get /token") {
+        true => says("503 Busy\r\ncontent-length: 0", ""),
+        false => registry(&own(request), request),
+    })
+    .await;
+    let error = server.get("/v2/a/manifests/1").await.err().expect("it says nothing of the manifest");
+    assert_eq!((error.kind(), error.code()), (ErrorKind::Unavailable, "upstream-token"));
+}

@@ -262,6 +262,33 @@ async fn small_files_are_not_kept_and_old_ones_are_removed() {
 }
 
 #[tokio::test]
+async fn the_folder_has_a_bound_and_what_is_oldest_goes_first_but_nothing_that_is_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut parts = Vec::new();
+    for (n, tag) in ["\"a\"", "\"b\""].into_iter().enumerate() {
+        let server = Server::of(body(1, 16 * MIB), tag).await;
+        read_and_leave(folder.path(), &server.url, 9 * MIB).await;
+        let new = files(folder.path())
+            .into_iter()
+            .find(|p| p.extension().is_some_and(|e| e == "part") && !parts.contains(p));
+        let new = new.expect("a partial of its own");
+        let written = std::time::UNIX_EPOCH + Duration::from_secs(1_000 + n as u64);
+        fs::File::options().write(true).open(&new).unwrap().set_modified(written).unwrap();
+        parts.push(new);
+    }
+    // Room for one that is in use and one that is not.
+    let web = web(folder.path(), Timestamp(0)).at_most(26 * MIB as u64);
+    let server = Server::of(body(1, 16 * MIB), "\"c\"").await;
+    let using = web.fetch(&server.url, &HeaderMap::new()).await.unwrap();
+    assert_eq!((parts[0].exists(), parts[1].exists()), (false, true));
+    let other = Server::of(body(1, 16 * MIB), "\"d\"").await;
+    let second = web.fetch(&other.url, &HeaderMap::new()).await.unwrap();
+    assert!(parts[1].exists(), "what finds no room beside one in use takes none from others");
+    let (first, second) = tokio::join!(using.bytes(64 * MIB), second.bytes(64 * MIB));
+    assert!(first.unwrap() == server.bytes() && second.unwrap() == other.bytes(), "both come all the same");
+}
+
+#[tokio::test]
 async fn what_is_whole_already_is_not_fetched_again() {
     let server = Server::of(body(1, 12 * MIB), "\"v1\"").await;
     let folder = tempfile::tempdir().unwrap();

@@ -4,7 +4,10 @@
 //! Fetches only through the site, in the name of a recording: a site decides what may come from where.
 
 mod fetch;
+mod images;
+mod manifests;
 mod resolve;
+mod scripts;
 mod tools;
 mod update;
 

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cofferdam_types::ImageReference;
 use serde::{Deserialize, Serialize};
 
 use super::CollectionItem;
@@ -31,14 +32,23 @@ pub(super) struct Mentions {
     digests: BTreeMap<String, BTreeSet<String>>,
     /// By the end of an address, for ecosystems that are recorded by address.
     addresses: BTreeMap<String, BTreeSet<String>>,
+    /// Images, by what asks in their name and by what their addresses say; Debian packages, as their files are called.
+    names: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Mentions {
     pub(super) fn new(all: &[Mention]) -> Self {
-        let mut out =
-            Self { packages: BTreeMap::new(), digests: BTreeMap::new(), addresses: BTreeMap::new() };
+        let mut out = Self {
+            packages: BTreeMap::new(),
+            digests: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            names: BTreeMap::new(),
+        };
         for mention in all {
             let place = || mention.place.clone();
+            for name in image_names(mention).into_iter().chain(package_names(mention)) {
+                out.names.entry(name).or_default().insert(place());
+            }
             for digest in mention.digests.iter().filter(|d| d.starts_with("sha256:")) {
                 out.digests.entry(digest.to_ascii_lowercase()).or_default().insert(place());
             }
@@ -63,6 +73,12 @@ impl Mentions {
             let address = address.split(['?', '#']).next().unwrap_or_default();
             for at in ends_of(address) {
                 places.extend(self.addresses.get(at).into_iter().flatten());
+            }
+            for name in image_of(address).into_iter().chain(package_of(address)) {
+                places.extend(self.names.get(&name).into_iter().flatten());
+            }
+            for asker in &item.asked_by {
+                places.extend(self.names.get(asker).into_iter().flatten());
             }
         }
         places.into_iter().cloned().collect()
@@ -89,8 +105,61 @@ fn address_ends(mention: &Mention) -> Vec<String> {
             let group = group.replace('.', "/");
             vec![format!("{group}/{artifact}/{version}/")]
         }
+        "git" => {
+            let name = name.trim_end_matches('/');
+            ["info/refs", "git-upload-pack"].map(|end| format!("{name}/{end}")).into()
+        }
         _ => Vec::new(),
     }
+}
+
+/// The names under which an image's parts are known: whole, as [`ImageReference`] writes it, and as addresses say
+/// it: with tag or digest for what that names, without for whatever is known by its digest alone.
+fn image_names(mention: &Mention) -> Vec<String> {
+    if mention.ecosystem != "oci" {
+        return Vec::new();
+    }
+    let digest = mention.digests.first().map(|d| format!("@{d}")).unwrap_or_default();
+    let tag =
+        if mention.version.starts_with("sha256:") { String::new() } else { format!(":{}", mention.version) };
+    let Ok(image) = ImageReference::parse(&format!("{}{tag}{digest}", mention.name)) else {
+        return Vec::new();
+    };
+    let place = format!("{}/{}", image.api_host(), image.name);
+    let tagged = image.tag.as_ref().map(|tag| format!("{place}:{tag}"));
+    [Some(image.to_string()), Some(place), tagged].into_iter().flatten().collect()
+}
+
+/// The same of an address of a registry: `https://host/v2/name/manifests/tag`.
+fn image_of(address: &str) -> Option<String> {
+    let (host, rest) = address.split_once("://")?.1.split_once("/v2/")?;
+    let (rest, last) = rest.rsplit_once('/')?;
+    let (name, kind) = rest.rsplit_once('/')?;
+    match kind {
+        "manifests" if !last.starts_with("sha256:") && !last.starts_with("sha256-") => {
+            Some(format!("{host}/{name}:{last}"))
+        }
+        "manifests" | "blobs" | "referrers" => Some(format!("{host}/{name}")),
+        _ => None,
+    }
+}
+
+/// How the files of a Debian package begin: `name_version_`, without the epoch; `name_` of any version.
+fn package_names(mention: &Mention) -> Option<String> {
+    let version = mention.version.split_once(':').map_or(mention.version.as_str(), |(_, version)| version);
+    let end = if version.is_empty() { String::new() } else { format!("{version}_") };
+    (mention.ecosystem == "deb").then(|| format!("{}_{end}", mention.name))
+}
+
+/// The same of an address of a package's file.
+fn package_of(address: &str) -> Vec<String> {
+    let file = address.rsplit('/').next().unwrap_or_default();
+    let Some(parts) = file.strip_suffix(".deb").map(|f| f.split('_').collect::<Vec<_>>()) else {
+        return Vec::new();
+    };
+    let [name, version, _] = parts.as_slice() else { return Vec::new() };
+    let version = version.rsplit(['%', ':']).next().map_or(*version, |v| v.strip_prefix("3a").unwrap_or(v));
+    vec![format!("{name}_"), format!("{name}_{version}_")]
 }
 
 /// Everything of an address that a mention may be: the whole; what is behind each slash; and the same up to the last
@@ -152,6 +221,22 @@ mod tests {
     }
 
     #[test]
+    fn everything_of_an_image_is_named_where_the_image_is() {
+        let all = Mentions::new(&[mention("oci", "alpine", "3.20", "Dockerfile:1")]);
+        let of = |address: &str| all.of("generic", &item("host", "x~1", Some(address), b"x"));
+        let at = "https://registry-1.docker.io/v2/library/alpine";
+        assert_eq!(of(&format!("{at}/manifests/3.20")), ["Dockerfile:1"]);
+        assert!(of(&format!("{at}/manifests/3.19")).is_empty(), "another tag is another image");
+        assert_eq!(of(&format!("{at}/manifests/sha256:ab")), ["Dockerfile:1"]);
+        assert_eq!(of(&format!("{at}/blobs/sha256:cd")), ["Dockerfile:1"]);
+        assert!(of("https://registry-1.docker.io/v2/library/debian/blobs/sha256:cd").is_empty());
+        let mut elsewhere = item("cdn", "x~1", Some("https://cdn.example/data"), b"x");
+        assert!(all.of("generic", &elsewhere).is_empty());
+        elsewhere.asked_by = vec!["docker.io/library/alpine:3.20".into()];
+        assert_eq!(all.of("generic", &elsewhere), ["Dockerfile:1"]);
+    }
+
+    #[test]
     fn what_is_recorded_by_address_is_known_by_its_ecosystems_paths_or_its_digest() {
         let of = |all: &[Mention], address: &str| {
             Mentions::new(all).of("generic", &item("host", "x~1", Some(address), b"zip"))
@@ -164,6 +249,16 @@ mod tests {
         assert!(of(&maven, "https://repo.example/m2/org/tool/core/2.0.1/core-2.0.1.jar").is_empty());
         let url = [mention("url", "https://files.example/a.tgz", "", "cofferdam.want:2")];
         assert_eq!(of(&url, "https://files.example/a.tgz?sig=***"), ["cofferdam.want:2"]);
+        let git = [mention("git", "https://code.example/r.git", "v1", "cofferdam.want:3")];
+        assert_eq!(
+            of(&git, "https://code.example/r.git/info/refs?service=git-upload-pack"),
+            ["cofferdam.want:3"]
+        );
+        assert!(of(&git, "https://code.example/r.git2/info/refs").is_empty());
+        let deb = [mention("deb", "jq", "1:1.6-2", "want:4"), mention("deb", "git", "", "want:5")];
+        assert_eq!(of(&deb, "http://deb.example/pool/jq_1%3a1.6-2_amd64.deb"), ["want:4"]);
+        assert!(of(&deb, "http://deb.example/pool/jq_1.7-1_amd64.deb").is_empty());
+        assert_eq!(of(&deb, "http://deb.example/pool/git_2.39-1_arm64.deb"), ["want:5"]);
         let digest = format!("sha256:{}", Sha256::of(b"zip"));
         let by_digest = [Mention { digests: vec![digest], place: "x.lock:1".into(), ..Mention::default() }];
         assert_eq!(of(&by_digest, "https://anywhere.example/renamed"), ["x.lock:1"]);

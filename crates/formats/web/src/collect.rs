@@ -16,6 +16,7 @@ use serde::Deserialize as _;
 
 use crate::{
     coords::Address,
+    image,
     inspect::{self, Kept},
     question, serve,
 };
@@ -25,6 +26,9 @@ const MAX_BODY: u64 = 64 << 30;
 
 /// Bytes of a redirect's text at the most that are kept.
 const MAX_REDIRECT: usize = 64 << 10;
+
+/// Bytes of an answer in which a registry's token is looked for: those that say their length, and others.
+const MAX_TOKEN: (u64, usize) = (64 << 10, 16 << 20);
 
 /// Fetches the answer of one address, or of a question there.
 pub async fn answer(
@@ -54,7 +58,17 @@ pub async fn answer(
     }
     let (headers_there, connection) = (fetched.headers.clone(), fetched.connection.clone());
     let answer = Kept::of(&address, headers, fetched.status, &headers_there);
-    let (answer, digests) = store(answer, fetched, door).await?;
+    let (answer, digests) = match address.asks_for_token() && is_json(&fetched) {
+        true => store_without_token(answer, fetched, door).await?,
+        false => store(answer, fetched, door).await?,
+    };
+    if answer.status == 200
+        && let Some(named) = address.digest().filter(|named| *named != digests.sha256)
+    {
+        let text = format!("{} gives other bytes than it names: {}", address.shown(), digests.sha256);
+        return Err(Error::verification("upstream-digest", format!("{text}, not {named}"))
+            .hint("nothing of it was kept; the registry is damaged, or somebody is in between"));
+    }
     let again = |(f, k): &&(FileRef, Kept)| f.sha256 == digests.sha256 && k.says_the_same(&answer);
     if let Some((file, kept)) = kept.iter().rev().find(again) {
         let live = live(serve::answer(kept, file.sha256, file.size), &headers_there, kept);
@@ -64,6 +78,25 @@ pub async fn answer(
     let live = live(serve::answer(&answer, digests.sha256, digests.size), &headers_there, &answer);
     let changes = vec![Change::Release(answer.draft(&address, digests, connection.as_ref()))];
     Ok(Recorded { changes, answer: live, file: Some(path) })
+}
+
+fn is_json(fetched: &Fetched) -> bool {
+    let kind = fetched.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let length =
+        fetched.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    fetched.status == http::StatusCode::OK
+        && length.is_none_or(|bytes| bytes <= MAX_TOKEN.0)
+        && kind.to_ascii_lowercase().contains("json")
+        && !fetched.headers.contains_key(header::CONTENT_ENCODING)
+}
+
+/// Stores what a registry's realm says, without the token in it: nobody needs that, for it goes nowhere.
+async fn store_without_token(answer: Kept, fetched: Fetched, door: &dyn Door) -> Result<(Kept, Digests)> {
+    let body = fetched.bytes(MAX_TOKEN.1).await?;
+    match image::without_token(&body) {
+        Some(kept) => Ok((answer.without_body(), door.put_bytes(kept).await?)),
+        None => Ok((answer, door.put_bytes(body).await?)),
+    }
 }
 
 /// Stores the body. A redirect's text repeats its target, and with it a credential: then it has none.

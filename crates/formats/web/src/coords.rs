@@ -9,7 +9,7 @@ use cofferdam_types::{Error, Result, Sha256, address::query_without_secrets};
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
-use crate::question;
+use crate::{image, question};
 
 /// The folder of every kept answer.
 pub const KEPT: &str = "kept";
@@ -91,6 +91,21 @@ impl Address {
     pub fn is_git(&self) -> bool {
         let refs = self.path.ends_with("/info/refs") && self.query == "service=git-upload-pack";
         refs || self.question.is_some()
+    }
+
+    /// Whether it is a manifest of a container registry: which one it answers depends on `Accept`.
+    pub fn is_manifest(&self) -> bool {
+        self.question.is_none() && image::is_manifest(&self.path)
+    }
+
+    /// The digest of the bytes behind it, where it names them as container registries do.
+    pub fn digest(&self) -> Option<Sha256> {
+        image::digest_of(&self.path)
+    }
+
+    /// Whether it may be one where a container registry's tokens are had.
+    pub fn asks_for_token(&self) -> bool {
+        self.question.is_none() && image::asks_for_token(&self.query)
     }
 
     /// Reads an address as people write it.

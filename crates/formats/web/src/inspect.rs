@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::coords::Address;
+use crate::{coords::Address, image};
 
 /// Headers of answers that are kept.
 const ANSWER: &[&str] = &[
@@ -32,6 +32,7 @@ const ANSWER: &[&str] = &[
     "link",
     "location",
     "repr-digest",
+    "www-authenticate",
     "x-checksum-md5",
     "x-checksum-sha1",
     "x-checksum-sha256",
@@ -102,7 +103,17 @@ impl Kept {
         let depends: Vec<&str> = depends.split(',').map(str::trim).collect();
         let git = |name: &str| name == GIT_PROTOCOL && address.is_git();
         let vary = VARY.iter().filter(|n| git(n) || depends.iter().any(|d| d == *n || *d == "*"));
-        let vary = vary.map(|n| ((*n).to_owned(), joined(asked, n))).collect();
+        let mut vary: BTreeMap<String, Option<String>> =
+            vary.map(|n| ((*n).to_owned(), joined(asked, n))).collect();
+        if address.is_manifest() {
+            // The type says to whom it was given, unless it was given to one who does not take it.
+            let accept = joined(asked, "accept");
+            let says = kept.get("content-type").is_some_and(|t| image::takes(accept.as_deref(), t));
+            match status == StatusCode::OK && says {
+                true => vary.remove("accept"),
+                false => vary.insert("accept".to_owned(), accept),
+            };
+        }
         let mut kept = Self {
             url: address.shown(),
             question: address.question(),
@@ -125,7 +136,18 @@ impl Kept {
     pub fn suits(&self, asked: &HeaderMap) -> bool {
         // A header that was absent is only like one that is absent (RFC 9111, section 4.1).
         let same = |(name, value): (&String, &Option<String>)| joined(asked, name) == *value;
-        self.vary.iter().all(same) && self.encodings().all(|e| accepts_encoding(asked, e))
+        let encoded = self.encodings().all(|e| accepts_encoding(asked, e));
+        if !Address::parse(&self.url).is_ok_and(|a| a.is_manifest()) {
+            return self.vary.iter().all(same) && encoded;
+        }
+        let accept = joined(asked, "accept");
+        let takes = || self.headers.get("content-type").is_some_and(|t| image::takes(accept.as_deref(), t));
+        let alike = match self.vary.get("accept") {
+            Some(was) => image::asks_no_more(accept.as_deref(), was.as_deref()),
+            None => self.status != 200 || takes(),
+        };
+        let rest = self.vary.iter().filter(|(name, _)| *name != "accept").all(same);
+        rest && encoded && (alike || (self.status == 200 && takes()))
     }
 
     fn encodings(&self) -> impl Iterator<Item = &str> {
@@ -249,6 +271,11 @@ fn clean(name: &str, value: &str) -> Option<String> {
     match name {
         "location" => Some(address_without_secrets(value)),
         "link" => clean_link(value),
+        // A registry's: clients ask its realm. Others ask people for names and passwords, here at our address.
+        "www-authenticate" => {
+            let bearer = value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer "));
+            (bearer && !names_a_secret(value)).then(|| value.to_owned())
+        }
         _ => Some(value.to_owned()),
     }
 }
@@ -375,6 +402,36 @@ mod tests {
             ("go to https://s.example/x?n=1, or write to me@h.example", false),
         ] {
             assert_eq!(names_a_secret(text), secret, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_is_given_to_whoever_takes_its_type_though_no_vary_says_so() {
+        let address = Address::parse("https://r.example/v2/a/manifests/1").unwrap();
+        let (list, one) = (map(&[("accept", "x/list, x/one")]), map(&[("accept", "x/one")]));
+        let kept = |asked: &HeaderMap, status, kind: &'static str| {
+            Kept::of(&address, asked, status, &map(&[("content-type", kind)]))
+        };
+        let given = kept(&list, StatusCode::OK, "x/list");
+        assert!(given.suits(&list) && given.suits(&map(&[])) && given.suits(&map(&[("accept", "*/*")])));
+        assert!(!given.suits(&one), "it takes no lists");
+        assert!(kept(&one, StatusCode::OK, "x/one").suits(&list), "who takes more takes this");
+        let stubborn = kept(&one, StatusCode::OK, "x/list");
+        assert!(stubborn.suits(&one) && stubborn.suits(&list), "a registry that gives what it has");
+        let nothing = kept(&list, StatusCode::NOT_FOUND, "x/error");
+        assert!(nothing.suits(&one) && nothing.suits(&list), "who takes less finds nothing either");
+        assert!(!nothing.suits(&map(&[("accept", "x/list, x/other")])), "who takes more may find something");
+        assert!(given.is_sound() && stubborn.is_sound() && nothing.is_sound());
+    }
+
+    #[test]
+    fn only_a_challenge_that_programs_answer_is_kept() {
+        for (said, kept) in [
+            ("Bearer realm=\"https://auth.example/token\",service=\"r\"", true),
+            ("Basic realm=\"your password, please\"", false),
+            ("Bearer realm=\"https://auth.example/token?sig=1\"", false),
+        ] {
+            assert_eq!(clean("www-authenticate", said).is_some(), kept, "{said}");
         }
     }
 

@@ -11,11 +11,12 @@
 //! The package is the host with the first folders of the path; a version is a file's name and the number of
 //! one answer: see `coords` and `inspect`. An address whose answer changed has several answers; which one
 //! a request means is settled by `serve::settle`. This crate must never keep a credential, and never
-//! change a byte of a body.
+//! change a byte of a body (but where a credential stands in one: a redirect's text, a registry's token).
 
 mod collect;
 mod coords;
 mod error;
+mod image;
 mod index;
 mod inspect;
 mod joined;

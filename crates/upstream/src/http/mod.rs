@@ -10,6 +10,7 @@
 //! | `local` | which of those are this machine itself |
 //! | `resume` | a body that goes on where it broke off |
 //! | `partial` | what has arrived of one, kept over a restart |
+//! | `tokens` | anonymous tokens of container registries |
 //!
 //! What a file's bytes are is decided by its digest, so a file is asked for with
 //! `Accept-Encoding: identity` and never decoded; an index (a request with an `Accept`) may travel
@@ -26,6 +27,7 @@ mod hosts;
 mod local;
 mod partial;
 mod resume;
+mod tokens;
 mod web;
 
 use std::time::Duration;

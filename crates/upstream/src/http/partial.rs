@@ -3,14 +3,16 @@
 //! Beside the bytes stands the SHA-256 of every whole block of them. Only blocks that still have their digest
 //! are gone on from: neither a power failure nor a hand in the folder can put foreign bytes into a body. The
 //! file itself is the lock: two downloads of one address never share it, and the second keeps nothing.
+//! The folder has a bound: what is oldest goes first, and what a download is using stays.
 //! A fault of the folder must never fail a download.
 
 use std::{
+    collections::HashMap,
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Seek as _, SeekFrom},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -32,6 +34,9 @@ const SUM: usize = 32;
 /// Nobody comes back for an older one.
 const OLDEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// Bytes of the whole folder at the most: 32 GiB.
+const MOST: u64 = 32 << 30;
+
 /// Characters of a tag, quotes included, from which on it is taken for one that no other file has.
 const LONG_TAG: usize = 18;
 
@@ -39,28 +44,83 @@ const LONG_TAG: usize = 18;
 pub struct Partials {
     folder: PathBuf,
     clock: Arc<dyn Clock>,
+    most: u64,
+    in_use: InUse,
 }
+
+/// Whole lengths of the bodies that downloads are keeping, by name.
+type InUse = Arc<Mutex<HashMap<String, u64>>>;
 
 impl Partials {
     pub fn new(folder: PathBuf, clock: Arc<dyn Clock>) -> Self {
-        let partials = Self { folder, clock };
+        let partials = Self { folder, clock, most: MOST, in_use: InUse::default() };
         partials.sweep();
         partials
     }
 
+    /// With another bound on the bytes of the folder.
+    pub fn at_most(self, most: u64) -> Self {
+        Self { most, ..self }
+    }
+
     /// The partial of an answer with the status 200 and this proof; none for a small one, for one of unknown
-    /// length, and while another download has it.
+    /// length, while another download has it, and where there is no room beside those that are in use.
     pub async fn of(&self, url: &Url, headers: &HeaderMap, len: u64) -> Option<Partial> {
         if len < LARGE {
             return None;
         }
         self.sweep();
-        let path = self.folder.join(name(url, headers, len));
-        let opened = tokio::task::spawn_blocking(move || Partial::open(&path, len)).await;
+        let name = name(url, headers, len);
+        let place = self.reserve(name.clone(), len)?;
+        let path = self.folder.join(name);
+        let opened = tokio::task::spawn_blocking(move || Partial::open(&path, len, place)).await;
         opened.unwrap_or_else(|e| Err(io::Error::other(e))).unwrap_or_else(|error| {
             tracing::warn!(%error, "what arrives of a large file cannot be kept for later");
             None
         })
+    }
+
+    /// Makes room for a body, and holds it until the place is dropped. Bodies in use count with their whole
+    /// length, so that they cannot grow past the bound.
+    fn reserve(&self, name: String, len: u64) -> Option<Place> {
+        let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = in_use.values().fold(len, |sum, len| sum.saturating_add(*len));
+        if taken > self.most || in_use.contains_key(&name) {
+            return None;
+        }
+        let left = self.left_behind(|stem| stem == name || in_use.contains_key(stem));
+        let mut sum = left.iter().fold(taken, |sum, (_, size, _)| sum.saturating_add(*size));
+        for (_, size, path) in left {
+            if sum <= self.most {
+                break;
+            }
+            let _ = fs::remove_file(path.with_extension("sums"));
+            match fs::remove_file(&path) {
+                Ok(()) => sum = sum.saturating_sub(size),
+                Err(error) => tracing::warn!(%error, "a partial download cannot be removed"),
+            }
+        }
+        if sum > self.most {
+            return None;
+        }
+        in_use.insert(name.clone(), len);
+        Some(Place { name, in_use: Arc::clone(&self.in_use) })
+    }
+
+    /// What lies there and is not spared, oldest first: when it was written, its bytes, its path.
+    fn left_behind(&self, spared: impl Fn(&str) -> bool) -> Vec<(Duration, u64, PathBuf)> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        let parts = entries.filter(|path| path.extension().is_some_and(|e| e == "part"));
+        let mut all: Vec<_> = parts
+            .filter(|path| !path.file_stem().and_then(|s| s.to_str()).is_some_and(&spared))
+            .filter_map(|path| {
+                let known = fs::metadata(&path).ok()?;
+                let since = known.modified().ok()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+                Some((since, known.len(), path))
+            })
+            .collect();
+        all.sort();
+        all
     }
 
     /// Removes what nobody came back for.
@@ -93,9 +153,22 @@ fn name(url: &Url, headers: &HeaderMap, len: u64) -> String {
     Sha256::of(format!("{address}\n{tag}\n{date}\n{encoding}\n{kind}\n{len}\n").as_bytes()).to_hex()
 }
 
+/// Room in the folder, until it is dropped.
+struct Place {
+    name: String,
+    in_use: InUse,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
+    }
+}
+
 /// What has arrived of one body.
 pub struct Partial {
     path: PathBuf,
+    _place: Place,
     part: tokio::fs::File,
     sums: tokio::fs::File,
     held: u64,
@@ -104,7 +177,7 @@ pub struct Partial {
 }
 
 impl Partial {
-    fn open(path: &Path, len: u64) -> io::Result<Option<Self>> {
+    fn open(path: &Path, len: u64, place: Place) -> io::Result<Option<Self>> {
         if let Some(folder) = path.parent() {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
@@ -126,6 +199,7 @@ impl Partial {
         part.rewind()?;
         Ok(Some(Self {
             path: path.to_owned(),
+            _place: place,
             part: part.into(),
             sums: sums.into(),
             held,

@@ -4,7 +4,7 @@
 //! date when there is no tag, and only where the server says 206 for exactly the missing part (RFC 9110,
 //! sections 13.1.5 and 14.4). It must never hold the body in memory, and never try without a bound.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cofferdam_format_kit::{ByteStream, Connection, Fetched, Question};
@@ -21,6 +21,7 @@ use super::{
     is_transient, no_answer,
     partial::{Partial, Partials},
     retry_after, shown,
+    tokens::Tokens,
 };
 use crate::{Retries, retry::Attempt};
 
@@ -33,6 +34,8 @@ pub struct Download {
     /// What is asked there beyond the address, by `POST`; nothing changes by it.
     pub question: Option<Question>,
     pub retries: Retries,
+    /// Anonymous tokens, and whether a realm may be on this machine.
+    pub tokens: (Arc<Tokens>, bool),
     /// The turn at the host lasts as long as its body is being read.
     pub _permit: Permit,
 }
@@ -66,8 +69,8 @@ impl Download {
     ///
     /// # Errors
     /// `Unavailable` when there is no answer.
-    pub async fn run(self, partials: Option<&Partials>) -> Result<Fetched> {
-        let mut answer = self.whole().await?;
+    pub async fn run(mut self, partials: Option<&Partials>) -> Result<Fetched> {
+        let mut answer = self.allowed().await?;
         let proof = self.proof(&answer);
         let mut partial = match (partials, &proof, answer.content_length()) {
             (Some(partials), Some(_), Some(len)) => partials.of(&self.url, answer.headers(), len).await,
@@ -117,6 +120,24 @@ impl Download {
     /// one of what is behind the address.
     fn proof(&self, answer: &Response) -> Option<HeaderValue> {
         if self.question.is_some() { None } else { proof(answer) }
+    }
+
+    /// The answer from its beginning, asked for again with an anonymous token where a registry wants one. A token
+    /// that was remembered may be good no more: then with a new one.
+    async fn allowed(&mut self) -> Result<Response> {
+        let mut answer = self.whole().await?;
+        for _ in 0..2 {
+            if answer.status() != StatusCode::UNAUTHORIZED || self.question.is_some() {
+                break;
+            }
+            let (tokens, local) = &self.tokens;
+            let refused = self.headers.get(header::AUTHORIZATION);
+            let token = tokens.answer(&self.client, &self.url, answer.headers(), (*local, refused)).await?;
+            let Some(token) = token else { break };
+            self.headers.insert(header::AUTHORIZATION, token);
+            answer = self.whole().await?;
+        }
+        Ok(answer)
     }
 
     /// The answer from its beginning, with retries.

@@ -1,8 +1,9 @@
 //! Arbitrary addresses over HTTP, for what a build fetches beside its package clients.
 //!
 //! Redirects are answers here: the client follows them itself, through the recorder again. Proxy and roots
-//! are the person's own (`HTTPS_PROXY` and its kin, `SSL_CERT_FILE`). It must never add a credential, send
-//! one that stands in an address before the host, or reach this machine itself unless that is allowed.
+//! are the person's own (`HTTPS_PROXY` and its kin, `SSL_CERT_FILE`). It must never add a credential of a person's
+//! (container registries get the anonymous token that they ask for: see `tokens`), send one that stands in
+//! an address before the host, or reach this machine itself unless that is allowed.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -12,7 +13,9 @@ use cofferdam_types::{Clock, Error, Result};
 use http::{HeaderMap, HeaderValue, header};
 use url::Url;
 
-use super::{Options, client, evidence::Evidence, hosts, local, partial::Partials, resume, shown};
+use super::{
+    Options, client, evidence::Evidence, hosts, local, partial::Partials, resume, shown, tokens::Tokens,
+};
 use crate::Retries;
 
 /// Every address that http and https lead to.
@@ -23,6 +26,7 @@ pub struct WebUpstream {
     retries: Retries,
     local: bool,
     partials: Option<Partials>,
+    tokens: Arc<Tokens>,
 }
 
 impl WebUpstream {
@@ -39,6 +43,7 @@ impl WebUpstream {
             retries: options.retries,
             local,
             partials: None,
+            tokens: Arc::default(),
         })
     }
 
@@ -47,6 +52,12 @@ impl WebUpstream {
     #[must_use]
     pub fn keeping(self, folder: PathBuf, clock: Arc<dyn Clock>) -> Self {
         Self { partials: Some(Partials::new(folder, clock)), ..self }
+    }
+
+    /// Keeps at most so many bytes there: what is oldest goes first, and what is in use stays.
+    #[must_use]
+    pub fn at_most(self, bytes: u64) -> Self {
+        Self { partials: self.partials.map(|partials| partials.at_most(bytes)), ..self }
     }
 
     fn check(&self, text: &str) -> Result<Url> {
@@ -77,8 +88,9 @@ impl WebUpstream {
         let mut headers = headers.clone();
         headers.entry(header::ACCEPT_ENCODING).or_insert(HeaderValue::from_static("identity"));
         let (client, evidence, retries) = (self.client.clone(), self.evidence.clone(), self.retries);
+        let tokens = (Arc::clone(&self.tokens), self.local);
         let download =
-            resume::Download { client, evidence, url, headers, question, retries, _permit: permit };
+            resume::Download { client, evidence, url, headers, question, retries, tokens, _permit: permit };
         download.run(self.partials.as_ref()).await
     }
 }

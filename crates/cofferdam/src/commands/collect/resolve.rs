@@ -14,13 +14,13 @@ use std::{
 use cofferdam_crossing::{Collection, FILE_END, Mention, Observed};
 use cofferdam_format_kit::{Format, ListedFile};
 use cofferdam_lockfiles::{Ecosystem, Listed, Version};
-use cofferdam_types::{Error, Result, Sha256, platform};
+use cofferdam_types::{Error, ImageReference, Result, Sha256, platform};
 use futures::{StreamExt as _, stream};
 use serde_json::json;
 
 use super::{
     fetch::{Fetch, Fetched, fetch_all},
-    read,
+    images, read,
     tools::{Tools, run_tools},
 };
 use crate::{
@@ -146,7 +146,13 @@ fn of_collection(collection: &Collection) -> Vec<Fetch> {
                 None => Some(format!("/r/{}/{}", item.repository, encoded(&file.path))),
             };
             if let Some(path) = path {
-                all.push(Fetch { what: item.purl.clone(), path, expect: Some(file.sha256) });
+                all.push(Fetch {
+                    what: item.purl.clone(),
+                    path,
+                    expect: Some(file.sha256),
+                    size: Some(file.size),
+                    asked_by: None,
+                });
             }
         }
     }
@@ -164,7 +170,7 @@ async fn plan(
         client.setups(None, "").await?.into_iter().map(|(format, name, _)| (format, name)).collect();
     let web = repositories.get("web").map_or("web", String::as_str);
     let mut packages: BTreeMap<(Ecosystem, String), Vec<&Listed>> = BTreeMap::new();
-    let (mut fetches, mut left) = (BTreeSet::new(), Vec::new());
+    let (mut fetches, mut left, mut wanted) = (BTreeSet::new(), Vec::new(), images::Wanted::new());
     for (file, item) in &named.listed {
         let platform = |p: &String| platforms.iter().any(|asked| platform::serves(p, asked));
         if !platforms.is_empty() && !item.platforms.is_empty() && !item.platforms.iter().any(platform) {
@@ -178,12 +184,30 @@ async fn plan(
             }
             Ecosystem::Url => match web_path(web, &item.name) {
                 Some(path) => {
-                    fetches.insert(Fetch { what, path, expect: sha256_of(&item.digests) });
+                    fetches.insert(Fetch {
+                        what,
+                        path,
+                        expect: sha256_of(&item.digests),
+                        ..Fetch::default()
+                    });
                 }
                 None => left.push((what, "it is no address of HTTP or HTTPS".into())),
             },
+            Ecosystem::Oci => match image(item) {
+                Ok(reference) => {
+                    let asked = if item.platforms.is_empty() { platforms } else { &item.platforms };
+                    let more = || (what, Some(BTreeSet::new()));
+                    let (_, all) = wanted.entry(reference).or_insert_with(more);
+                    // For all platforms once is for all of them.
+                    *all = all.take().filter(|_| !asked.is_empty()).map(|mut all| {
+                        all.extend(asked.iter().cloned());
+                        all
+                    });
+                }
+                Err(error) => left.push((what, error.message().to_owned())),
+            },
             _ => {
-                if let Some(why) = named.tools.wants(item) {
+                if let Some(why) = named.tools.wants(&what, item, platforms) {
                     left.push((what, why));
                 }
             }
@@ -220,7 +244,18 @@ async fn plan(
         }
     }
     bar.end();
+    let (files, lacking) = images::plan(recorder, web, wanted).await;
+    fetches.extend(files);
+    left.extend(lacking);
     Ok((fetches, left))
+}
+
+/// The image that a file names.
+fn image(item: &Listed) -> Result<ImageReference> {
+    let digest = item.digests.first();
+    let tag = item.version.exact().filter(|version| Some(*version) != digest.map(String::as_str));
+    let (colon, at) = (tag.map(|t| format!(":{t}")), digest.map(|d| format!("@{d}")));
+    ImageReference::parse(&format!("{}{}{}", item.name, colon.unwrap_or_default(), at.unwrap_or_default()))
 }
 
 /// The files of a package, as the site's index lists them.
@@ -276,6 +311,7 @@ fn choose(
                     what: format!("{} {name} {version}", item.ecosystem),
                     path: format!("/r/{repository}/{}", file.path.trim_start_matches('/')),
                     expect: sha256_of(&file.digests),
+                    ..Fetch::default()
                 });
             }
         }
@@ -308,7 +344,7 @@ fn sha256_of(digests: &[String]) -> Option<Sha256> {
 }
 
 /// Where a site keeps an address: `/r/web/https/host/path`.
-fn web_path(repository: &str, address: &str) -> Option<String> {
+pub fn web_path(repository: &str, address: &str) -> Option<String> {
     let (scheme, rest) = address.split('#').next()?.split_once("://")?;
     let scheme = scheme.to_ascii_lowercase();
     let known = ["http", "https"].contains(&scheme.as_str()) && !rest.is_empty();

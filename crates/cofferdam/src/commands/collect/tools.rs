@@ -11,6 +11,7 @@ use std::{
 use cofferdam_lockfiles::{Ecosystem, Kind, Listed, Version};
 use cofferdam_types::{Error, Result};
 
+use super::scripts::{self, quoted};
 use crate::{
     client::Client,
     commands::{
@@ -27,6 +28,10 @@ pub struct Tools {
     files: BTreeSet<(PathBuf, PathBuf, Kind)>,
     /// Ranges, by ecosystem: name and range.
     ranges: BTreeMap<Ecosystem, BTreeSet<(String, String)>>,
+    /// Repositories to be cloned, with the words for people.
+    clones: BTreeMap<scripts::Repository, String>,
+    /// Debian packages, by architecture; the empty one is every one of this machine.
+    packages: BTreeMap<String, BTreeSet<scripts::Package>>,
 }
 
 impl Tools {
@@ -40,8 +45,8 @@ impl Tools {
         }
     }
 
-    /// Takes an item that no index answers; why it cannot be brought, when it cannot.
-    pub fn wants(&mut self, item: &Listed) -> Option<String> {
+    /// Takes an item that no index answers, for these platforms (none is all); why it cannot be brought, when it cannot.
+    pub fn wants(&mut self, what: &str, item: &Listed, platforms: &[String]) -> Option<String> {
         let range = match (&item.version, item.ecosystem) {
             // Their lock files are read by their own client.
             (_, Ecosystem::Golang | Ecosystem::Maven | Ecosystem::Terraform | Ecosystem::Galaxy) => {
@@ -49,14 +54,11 @@ impl Tools {
             }
             (Version::Range(range), Ecosystem::Pypi | Ecosystem::Npm | Ecosystem::Cargo) => range.clone(),
             (Version::Any, Ecosystem::Pypi | Ecosystem::Npm | Ecosystem::Cargo) => String::new(),
-            (_, Ecosystem::Oci) => {
-                return Some("this site has no container registry to keep images in".into());
-            }
             (_, Ecosystem::Git) => {
-                let text =
-                    "record the build that clones it, or push it to this site as a project and pack that";
-                return Some(text.into());
+                let found = scripts::repository(item);
+                return found.map(|it| self.clones.entry(it).or_insert_with(|| what.to_owned())).err();
             }
+            (_, Ecosystem::Deb) => return self.wants_package(item, platforms).err(),
             (_, Ecosystem::Advisories) => {
                 return Some("name the feed's own address below `urls`".into());
             }
@@ -66,6 +68,22 @@ impl Tools {
         };
         self.ranges.entry(item.ecosystem).or_default().insert((item.name.clone(), range));
         None
+    }
+
+    fn wants_package(&mut self, item: &Listed, platforms: &[String]) -> std::result::Result<(), String> {
+        let package = scripts::package(item)?;
+        let asked = if item.platforms.is_empty() { platforms } else { &item.platforms };
+        let mut architectures: Vec<String> = asked.iter().filter_map(|p| scripts::architecture(p)).collect();
+        if asked.is_empty() {
+            architectures.push(String::new());
+        }
+        if architectures.is_empty() {
+            return Err(format!("Debian has no packages for {}", asked.join(", ")));
+        }
+        for architecture in architectures {
+            self.packages.entry(architecture).or_default().insert(package.clone());
+        }
+        Ok(())
     }
 }
 
@@ -92,6 +110,21 @@ pub async fn run_tools(
             ranges.iter().map(|(n, r)| format!("{n}{r}")).collect::<Vec<_>>().join(", ")
         );
         left.extend(run(client, session, &place, Path::new(""), (&what, program, &script)).await?);
+    }
+    let mut more: Vec<(String, &str, String)> = Vec::new();
+    for (repository, what) in &tools.clones {
+        more.push((what.clone(), "git", scripts::clones(repository)));
+    }
+    let own = std::env::var_os("APT_CONFIG").and_then(|file| std::fs::read_to_string(file).ok());
+    for (architecture, packages) in &tools.packages {
+        let names = packages.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let of = if architecture.is_empty() { String::new() } else { format!(" ({architecture})") };
+        let script = scripts::downloads(architecture, packages, own.as_deref().unwrap_or_default());
+        more.push((format!("deb {names}{of}"), "apt-get", script));
+    }
+    for (what, program, script) in &more {
+        let place = Workplace::of(empty.path())?.hiding(context.home()?.path());
+        left.extend(run(client, session, &place, Path::new(""), (what, program, script)).await?);
     }
     Ok(left)
 }
@@ -144,9 +177,8 @@ fn command(kind: Kind) -> Option<(&'static str, &'static str)> {
 
 /// The client that chooses versions for ranges.
 fn resolving(ecosystem: Ecosystem, ranges: &BTreeSet<(String, String)>) -> Option<(&'static str, String)> {
-    let quoted = |text: String| format!("'{}'", text.replace('\'', "'\\''"));
     let all = |word: &dyn Fn(&str, &str) -> String| -> String {
-        ranges.iter().map(|(name, range)| quoted(word(name, range))).collect::<Vec<_>>().join(" ")
+        ranges.iter().map(|(name, range)| quoted(&word(name, range))).collect::<Vec<_>>().join(" ")
     };
     Some(match ecosystem {
         Ecosystem::Pypi => {
@@ -170,7 +202,7 @@ fn resolving(ecosystem: Ecosystem, ranges: &BTreeSet<(String, String)>) -> Optio
                 "[package]\nname = \"wanted\"\nversion = \"0.0.0\"\nedition = \"2021\"\n[lib]\npath = \"lib.rs\"\n\
                  [dependencies]\n{lines}"
             );
-            ("cargo", format!("printf '%s' {} > Cargo.toml\n: > lib.rs\ncargo fetch", quoted(text)))
+            ("cargo", format!("printf '%s' {} > Cargo.toml\n: > lib.rs\ncargo fetch", quoted(&text)))
         }
         _ => return None,
     })
