@@ -19,6 +19,7 @@ use futures::{StreamExt as _, stream};
 use serde_json::json;
 
 use super::{
+    advisories::feed_of,
     fetch::{Fetch, Fetched, fetch_all},
     read,
     tools::{Tools, run_tools},
@@ -182,6 +183,15 @@ async fn plan(
                 }
                 None => left.push((what, "it is no address of HTTP or HTTPS".into())),
             },
+            Ecosystem::Advisories => match feed_of(&item.name) {
+                Ok(feed) => match web_path(web, &feed) {
+                    Some(path) => drop(fetches.insert(Fetch { what, path, expect: None })),
+                    None => {
+                        left.push((what, format!("{feed} is a folder here, and no address to collect from")))
+                    }
+                },
+                Err(e) => left.push((what, [e.message(), e.advice().unwrap_or_default()].join(": "))),
+            },
             _ => {
                 if let Some(why) = named.tools.wants(item) {
                     left.push((what, why));
@@ -308,7 +318,7 @@ fn sha256_of(digests: &[String]) -> Option<Sha256> {
 }
 
 /// Where a site keeps an address: `/r/web/https/host/path`.
-fn web_path(repository: &str, address: &str) -> Option<String> {
+pub(super) fn web_path(repository: &str, address: &str) -> Option<String> {
     let (scheme, rest) = address.split('#').next()?.split_once("://")?;
     let scheme = scheme.to_ascii_lowercase();
     let known = ["http", "https"].contains(&scheme.as_str()) && !rest.is_empty();
