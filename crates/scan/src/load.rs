@@ -5,6 +5,7 @@
 use std::{
     fs::File,
     io::{BufRead as _, BufReader, Read, Seek as _},
+    ops::Range,
     path::Path,
 };
 
@@ -15,6 +16,9 @@ use crate::{Index, index::Added, record::Record};
 
 /// How many things that could not be read are named; the rest is counted.
 const NAMED: usize = 50;
+
+/// How much of an archive is unpacked before it is read.
+const BATCH: usize = 16 << 20;
 
 /// What a hostile feed cannot pass.
 #[derive(Clone, Copy, Debug)]
@@ -207,9 +211,14 @@ impl Reading<'_> {
         if archive.len() as u64 > self.bounds.records {
             return Err(self.too_large("files"));
         }
-        let mut text = Vec::new();
+        // Unpacking takes and gives back large pieces of memory. Between them nothing that stays is put, or the heap would
+        // be full of holes: a batch is unpacked, and then read.
+        let (mut text, mut batch) = (Vec::new(), Vec::new());
         for at in 0..archive.len() {
-            text.clear();
+            if text.len() > BATCH {
+                self.batch(&mut text, &mut batch);
+            }
+            let begin = text.len();
             let mut entry = match archive.by_index(at) {
                 Ok(entry) => entry,
                 Err(error) => {
@@ -230,16 +239,26 @@ impl Reading<'_> {
             }
             // What the archive says of a size is its own word: the bound is on what comes out.
             let read = entry.by_ref().take(self.bounds.record + 1).read_to_end(&mut text);
-            self.count(text.len() as u64)?;
+            self.count((text.len() - begin) as u64)?;
             match read {
-                Ok(read) if read as u64 > self.bounds.record => {
-                    self.loaded.failed(&name, "it is larger than a record may be");
+                Ok(read) if read as u64 <= self.bounds.record => {
+                    batch.push((name, begin..text.len()));
+                    continue;
                 }
-                Ok(_) => self.record(&text, &name),
+                Ok(_) => self.loaded.failed(&name, "it is larger than a record may be"),
                 Err(error) => self.loaded.failed(&name, error),
             }
+            text.truncate(begin);
         }
+        self.batch(&mut text, &mut batch);
         Ok(())
+    }
+
+    fn batch(&mut self, text: &mut Vec<u8>, batch: &mut Vec<(String, Range<usize>)>) {
+        for (name, at) in batch.drain(..) {
+            self.record(text.get(at).unwrap_or_default(), &name);
+        }
+        text.clear();
     }
 
     fn record(&mut self, text: &[u8], place: &str) {
