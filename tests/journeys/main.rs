@@ -4,6 +4,7 @@
 mod common;
 
 mod addresses;
+mod advisories;
 mod build;
 mod clones;
 mod collections;

@@ -302,6 +302,13 @@ pub struct CollectArgs {
     /// destination has not got yet.
     #[arg(long)]
     pub update: bool,
+    /// With --update: again and again at this distance, such as 24h (at least 1m), until a signal ends it.
+    #[arg(long, value_name = "DURATION", requires = "update", value_parser = crate::commands::schedule::distance)]
+    pub every: Option<std::time::Duration>,
+    /// Judge the items by advisories in the OSV schema: a file, a folder, an address (fetched and kept by the site), or an
+    /// ecosystem (`pypi`) below COFFERDAM_ADVISORIES; may be repeated.
+    #[arg(long, value_name = "PATH_OR_URL", conflicts_with = "from")]
+    pub advisories: Vec<String>,
 }
 
 /// `pack`.

@@ -50,6 +50,33 @@ pub fn compare(scheme: Scheme, a: &str, b: &str) -> Ordering {
     by_scheme.then_with(|| a.cmp(b))
 }
 
+/// How two versions stand by the scheme alone, as advisories compare them: what the scheme calls equal is equal, build
+/// metadata has no part in it, and a leading `v` and missing numbers (`v1.2`) are read as people mean them. None when
+/// one of them is no version of the scheme.
+#[must_use]
+pub fn precedence(scheme: Scheme, a: &str, b: &str) -> Option<Ordering> {
+    match (lenient(scheme, a)?, lenient(scheme, b)?) {
+        (Parsed::Pep440(x), Parsed::Pep440(y)) => Some(x.cmp(&y)),
+        (Parsed::Semver(x), Parsed::Semver(y)) => Some(x.cmp_precedence(&y)),
+        _ => None,
+    }
+}
+
+fn lenient(scheme: Scheme, text: &str) -> Option<Parsed> {
+    let Scheme::Semver = scheme else { return parse(scheme, text) };
+    let text = text.strip_prefix(['v', 'V']).unwrap_or(text);
+    parse(scheme, text).or_else(|| {
+        let end = text.find(['-', '+']).unwrap_or(text.len());
+        let (numbers, rest) = text.split_at(end);
+        let missing = match numbers.split('.').count() {
+            1 => ".0.0",
+            2 => ".0",
+            _ => return None,
+        };
+        parse(scheme, &format!("{numbers}{missing}{rest}"))
+    })
+}
+
 /// Whether a version is valid and final: neither a pre-release nor one in development.
 #[must_use]
 pub fn is_final(scheme: Scheme, version: &str) -> bool {
@@ -94,6 +121,17 @@ mod tests {
         let mut shuffled = order.to_vec();
         shuffled.reverse();
         assert_eq!(sorted(Scheme::Semver, shuffled), order);
+    }
+
+    #[test]
+    fn precedence_is_the_schemes_alone_and_reads_what_advisories_write() {
+        let semver = |a, b| precedence(Scheme::Semver, a, b);
+        assert_eq!(semver("1.0.0+a", "1.0.0+b"), Some(Ordering::Equal));
+        assert_eq!(semver("v1.2", "1.2.0"), Some(Ordering::Equal));
+        assert_eq!(semver("1-rc.1", "1.0.0"), Some(Ordering::Less));
+        assert_eq!(semver("1.2.3.4", "1.0.0"), None);
+        assert_eq!(precedence(Scheme::Pep440, "1.0", "1.0.0"), Some(Ordering::Equal));
+        assert_eq!(precedence(Scheme::Pep440, "1.0", "junk"), None);
     }
 
     #[test]

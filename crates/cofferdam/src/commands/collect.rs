@@ -3,8 +3,10 @@
 //!
 //! Fetches only through the site, in the name of a recording: a site decides what may come from where.
 
+mod advisories;
 mod fetch;
 mod images;
+mod judge;
 mod manifests;
 mod resolve;
 mod scripts;
@@ -20,6 +22,7 @@ use cofferdam_crossing::{Collection, CollectionItem, FILE_END};
 use cofferdam_types::{Error, Result};
 use serde_json::json;
 
+use self::advisories::Advisories;
 use super::{Context, record};
 use crate::{cli::CollectArgs, client::Client, output};
 
@@ -30,7 +33,7 @@ use crate::{cli::CollectArgs, client::Client, output};
 pub async fn run(context: &Context, arguments: &CollectArgs) -> Result<ExitCode> {
     let client = context.client()?;
     if arguments.update {
-        return update::run(context, &client, &arguments.of).await;
+        return update::run(context, &client, arguments).await;
     }
     if !arguments.from.is_empty() {
         return resolve::run(context, &client, arguments).await;
@@ -62,7 +65,8 @@ pub async fn run(context: &Context, arguments: &CollectArgs) -> Result<ExitCode>
     if let Some(file) = &arguments.write {
         write(&collection, file)?;
     }
-    show(context, &collection, arguments.only_running)?;
+    let feeds = Advisories::of(&client, &arguments.advisories).await?;
+    show(context, &collection, arguments.only_running, &feeds)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -110,13 +114,18 @@ fn write(collection: &Collection, file: &Path) -> Result<()> {
 }
 
 /// Shows a collection.
-fn show(context: &Context, collection: &Collection, only_running: bool) -> Result<()> {
+fn show(context: &Context, collection: &Collection, only_running: bool, feeds: &Advisories) -> Result<()> {
     let mut value = serde_json::to_value(collection).map_err(|e| Error::internal("a collection", e))?;
     let (files, bytes) = collection.totals();
     let found = collection.found_by_running();
     value["digest"] = json!(collection.digest()?.to_hex());
     value["found_by_running"] = json!(found);
-    output::show(&value, context.json, |_| {
+    if feeds.any() {
+        let judged = judge::judge(&feeds.index, collection);
+        (value["affected"], value["not_judged"]) = (json!(judged.affected), json!(judged.not_judged));
+        value["feeds"] = json!(feeds.feeds);
+    }
+    output::show(&value, context.json, |value| {
         let rows: Vec<Vec<String>> = collection
             .items
             .iter()
@@ -137,6 +146,7 @@ fn show(context: &Context, collection: &Collection, only_running: bool) -> Resul
             let many = collection.unused.len();
             text.push_str(&format!("{many} more are named by lock files and were not used here\n"));
         }
+        text.push_str(&judge::affected_lines(value));
         text
     });
     Ok(())

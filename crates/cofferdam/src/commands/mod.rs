@@ -16,6 +16,7 @@ mod progress;
 mod project;
 mod record;
 mod repo;
+pub(crate) mod schedule;
 mod serve;
 mod transfers;
 mod try_story;

@@ -44,6 +44,30 @@ impl Bar {
     }
 }
 
+/// A line on a terminal that says what goes on and for how long; nothing elsewhere.
+pub struct Spinner(ProgressBar);
+
+impl Spinner {
+    /// Begins, with a word about what.
+    pub fn new(what: &str) -> Self {
+        let style = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}");
+        let bar =
+            if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+        let bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.set_message(what.to_owned());
+        if !bar.is_hidden() {
+            bar.enable_steady_tick(EVERY);
+        }
+        Self(bar)
+    }
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
 impl cofferdam_transfer::Progress for Bar {
     fn bytes(&self, done: u64, total: u64) {
         self.stand("verifying", done, total, 0);

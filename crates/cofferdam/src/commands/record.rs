@@ -16,6 +16,7 @@ use super::{
     Context,
     known::{self, Known},
     mentions::{Mentions, mentions_of},
+    progress::Spinner,
     workplace::Workplace,
 };
 use crate::{
@@ -182,9 +183,12 @@ pub async fn run_build(
     if let Some(why) = &unwatched {
         eprintln!("{why}");
     }
+    // Somebody who sees nothing of a build sees that it goes on.
+    let going_on = quiet.then(|| Spinner::new(&going_on(command, answers)));
     let (stdout, stderr) = (running.stdout.take(), running.stderr.take());
     let reading = async { tokio::join!(drain(stdout), drain(stderr)) };
     let (outcome, (mut output, errors)) = tokio::join!(running.wait(), reading);
+    drop(going_on);
     let outcome = outcome?;
     output.extend(errors);
     Ok(Built {
@@ -197,6 +201,13 @@ pub async fn run_build(
         watched: unwatched.is_none(),
         output,
     })
+}
+
+/// What goes on, in a line: the command's last line without its control characters.
+fn going_on(command: &[String], answers: Answers) -> String {
+    let last = command.last().map_or("", |word| word.trim().lines().last().unwrap_or_default());
+    let plain: String = last.chars().filter(|c| !c.is_control()).take(60).collect();
+    format!("{} {plain}", if answers == Answers::Live { "recording" } else { "rehearsing" })
 }
 
 /// The end of what a stream says.

@@ -4,9 +4,11 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use cofferdam_types::{RecordingId, Result, Sha256};
+use cofferdam_format_kit::View as _;
+use cofferdam_types::{PackageUrl, RecordingId, Result, Sha256};
 use serde::Serialize;
 
+use super::CollectionItem;
 use crate::Crossing;
 
 /// What a destination has not got yet.
@@ -16,6 +18,8 @@ pub struct News {
     pub stream: String,
     /// Package URLs of releases of which it lacks a file.
     pub purls: Vec<String>,
+    /// Other releases of the same packages of which it proved to hold a file.
+    pub there: Vec<String>,
     /// The files that it lacks.
     pub files: u64,
     /// Their bytes.
@@ -33,7 +37,7 @@ impl Crossing {
         for stream in self.sent_streams().await? {
             let held = self.db().read().await?.carry().held("sent", &stream).await?;
             let held: HashSet<Sha256> = held.into_iter().map(|(sha256, _)| sha256).collect();
-            let mut news = News { stream, purls: Vec::new(), files: 0, bytes: 0 };
+            let mut news = News { stream, purls: Vec::new(), there: Vec::new(), files: 0, bytes: 0 };
             for item in &collection.items {
                 let before = news.files;
                 for file in item.files.iter().filter(|file| !held.contains(&file.sha256)) {
@@ -41,11 +45,34 @@ impl Crossing {
                 }
                 if news.files > before {
                     news.purls.push(item.purl.clone());
+                    news.there.extend(self.older(item, &held).await?);
                 }
             }
+            news.there.sort();
+            news.there.dedup();
             out.push(news);
         }
         Ok(out)
+    }
+
+    /// The other releases of an item's package that are held, by package URL.
+    async fn older(&self, item: &CollectionItem, held: &HashSet<Sha256>) -> Result<Vec<String>> {
+        let registry = &self.0.registry;
+        let found = registry.db().read().await?.registry().repository(&item.repository).await?;
+        let (Some(row), Some((package, _))) = (found, item.purl.rsplit_once('@')) else {
+            return Ok(Vec::new());
+        };
+        let Some(view) = registry.view(&row).await?.package(&item.package).await? else {
+            return Ok(Vec::new());
+        };
+        let releases = view.releases.iter().filter(|release| release.version != item.version);
+        let held = releases.filter(|release| release.files.iter().any(|file| held.contains(&file.sha256)));
+        // The version is escaped as in every package URL of ours.
+        let purl = |version: &str| {
+            let whole = PackageUrl::new("", "", version);
+            format!("{package}@{}", whole.as_str().rsplit('@').next().unwrap_or_default())
+        };
+        Ok(held.map(|release| purl(&release.version)).collect())
     }
 
     async fn sent_streams(&self) -> Result<BTreeSet<String>> {

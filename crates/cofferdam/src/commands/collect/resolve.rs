@@ -19,6 +19,7 @@ use futures::{StreamExt as _, stream};
 use serde_json::json;
 
 use super::{
+    advisories::feed_of,
     fetch::{Fetch, Fetched, fetch_all},
     images, read,
     tools::{Tools, run_tools},
@@ -205,6 +206,15 @@ async fn plan(
                     });
                 }
                 Err(error) => left.push((what, error.message().to_owned())),
+            },
+            Ecosystem::Advisories => match feed_of(&item.name) {
+                Ok(feed) => match web_path(web, &feed) {
+                    Some(path) => drop(fetches.insert(Fetch { what, path, ..Fetch::default() })),
+                    None => {
+                        left.push((what, format!("{feed} is a folder here, and no address to collect from")))
+                    }
+                },
+                Err(e) => left.push((what, [e.message(), e.advice().unwrap_or_default()].join(": "))),
             },
             _ => {
                 if let Some(why) = named.tools.wants(&what, item, platforms) {

@@ -1,7 +1,7 @@
 //! `collect --update`: recordings made anew, what changed, and what each destination has not got yet.
 //!
 //! What people decided about items holds for the new collection too; a pinned item that changed is told, and makes the
-//! command fail.
+//! command fail. Where feeds of advisories are named, security fixes are told first.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,42 +9,66 @@ use std::{
 };
 
 use cofferdam_crossing::Collection;
-use cofferdam_types::Result;
+use cofferdam_types::{Result, time::SystemClock};
 use serde_json::{Value, json};
 
-use super::part;
+use super::{
+    advisories::{Advisories, wanted},
+    judge, part,
+};
 use crate::{
+    cli::CollectArgs,
     client::Client,
     commands::{
         Context,
         known::Known,
         record::{record_build, rehearse_build},
+        schedule::{self, Schedule},
     },
     output,
 };
 
+/// Updates once, or at a distance in time until a signal comes.
+pub async fn run(context: &Context, client: &Client, arguments: &CollectArgs) -> Result<ExitCode> {
+    let Some(every) = arguments.every else {
+        return Ok(ExitCode::from(round(context, client, arguments).await?));
+    };
+    let schedule = Schedule { every, clock: &SystemClock };
+    let code = schedule
+        .run(
+            schedule::stopped()?,
+            || round(context, client, arguments),
+            tokio::time::sleep,
+            |line| eprintln!("{line}"),
+        )
+        .await;
+    Ok(ExitCode::from(code))
+}
+
 /// Records and rehearses again; all that were made here when none is named. One that fails stops none of the others.
-pub async fn run(context: &Context, client: &Client, names: &[String]) -> Result<ExitCode> {
-    let names = if names.is_empty() { Known::names(context)? } else { names.to_vec() };
+async fn round(context: &Context, client: &Client, arguments: &CollectArgs) -> Result<u8> {
+    let names = if arguments.of.is_empty() { Known::names(context)? } else { arguments.of.clone() };
+    let mut feeds = Advisories::of(client, &arguments.advisories).await?;
     let (mut values, mut good) = (Vec::new(), true);
     for name in &names {
-        let value = match again(context, client, name).await {
+        let value = match again(context, client, name, &mut feeds).await {
             Ok(value) => value,
             Err(error) => json!({ "name": name, "complete": false, "error": error.message() }),
         };
-        good &= value["complete"] == true && value["unpinned"].as_array().is_none_or(Vec::is_empty);
+        let holds = value["unpinned"].as_array().is_none_or(Vec::is_empty);
+        good &= value["complete"] == true && holds && value["no_feed"].is_null();
         if !context.json {
             print!("{}", told(&value));
         }
         values.push(value);
     }
-    output::show(&json!({ "updated": values }), context.json, |_| {
+    output::show(&json!({ "updated": values, "feeds": feeds.feeds }), context.json, |_| {
         if names.is_empty() { "nothing was recorded here yet\n".to_owned() } else { String::new() }
     });
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(u8::from(!good))
 }
 
-async fn again(context: &Context, client: &Client, name: &str) -> Result<Value> {
+async fn again(context: &Context, client: &Client, name: &str, feeds: &mut Advisories) -> Result<Value> {
     let known = Known::recall(context, name)?;
     let before = part(client, &known.id.to_string()).await?;
     let what = (known.folder.as_path(), known.command.as_slice());
@@ -52,13 +76,25 @@ async fn again(context: &Context, client: &Client, name: &str) -> Result<Value> 
     let (id, after) = (recorded.id, recorded.collection);
     let unpinned = keep_decisions(client, id, &before, &after).await?;
     let (rehearsed, _) = rehearse_build(context, client, name, None).await?;
-    let news = client.get(&format!("/api/v1/recordings/{id}/news")).await?;
+    let mut news = client.get(&format!("/api/v1/recordings/{id}/news")).await?;
     let changes = Changes::between(&before, &after);
-    Ok(json!({
+    let mut value = json!({
         "name": name, "id": id, "exit_code": recorded.built.code, "complete": rehearsed["complete"],
         "missing": rehearsed["missing"], "added": changes.added, "updated": changes.updated,
-        "removed": changes.removed, "unpinned": unpinned, "destinations": news["news"],
-    }))
+        "removed": changes.removed, "unpinned": unpinned,
+    });
+    // A feed that cannot be had makes the round fail, and hides nothing of what was recorded.
+    if let Err(error) = feeds.more(client, &wanted(&known.folder)?).await {
+        value["no_feed"] = json!([error.message(), error.advice().unwrap_or_default()].join(": "));
+    }
+    if feeds.any() {
+        let judged = judge::judge(&feeds.index, &after);
+        value["security"] = json!(judge::security(&feeds.index, &before, &after));
+        (value["affected"], value["not_judged"]) = (json!(judged.affected), json!(judged.not_judged));
+        judge::destinations(&feeds.index, &mut news["news"]);
+    }
+    value["destinations"] = news["news"].take();
+    Ok(value)
 }
 
 /// Decides about the new collection as about the old one; the pinned items that are not in it.
@@ -117,8 +153,7 @@ impl Changes {
 fn versions(collection: &Collection) -> BTreeMap<String, BTreeSet<String>> {
     let mut out: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for item in &collection.items {
-        let package = item.purl.rsplit_once('@').map_or(item.purl.as_str(), |(package, _)| package);
-        out.entry(package.to_owned()).or_default().insert(item.version.clone());
+        out.entry(judge::package_of(&item.purl).to_owned()).or_default().insert(item.version.clone());
     }
     out
 }
@@ -132,6 +167,13 @@ fn told(value: &Value) -> String {
     }
     let state = if value["complete"] == true { "complete" } else { "NOT complete" };
     let mut out = format!("{name}: recorded again as number {}, {state}\n", value["id"]);
+    for fix in list(&value["security"]) {
+        out.push_str(&judge::fix_line(&fix));
+    }
+    out.push_str(&judge::affected_lines(value));
+    if let Some(why) = value["no_feed"].as_str() {
+        out.push_str(&format!("  advisories are NOT judged: {why}\n"));
+    }
     for pin in list(&value["unpinned"]) {
         out.push_str(&format!("  pinned, and not used any more: {}\n", text(&pin)));
     }
@@ -154,6 +196,9 @@ fn told(value: &Value) -> String {
         let (many, bytes) = (list(&news["purls"]).len(), news["bytes"].as_u64().unwrap_or(0));
         let size = output::bytes(bytes);
         out.push_str(&format!("  {}: {many} releases not there yet, {size}\n", text(&news["stream"])));
+        for lack in list(&news["security"]) {
+            out.push_str(&judge::lacks_line(&lack));
+        }
     }
     out
 }
