@@ -30,7 +30,8 @@ impl Door for BlobDoor {
         if self.db.read().await?.registry().blob(&digests.sha256).await?.is_some() {
             return Ok(digests);
         }
-        let mut tx = self.db.write().await?;
+        // Whatever names the blob is committed after this.
+        let mut tx = self.db.write_behind().await?;
         tx.registry().put_blobs([&digests], self.clock.now()).await?;
         tx.commit().await?;
         Ok(digests)

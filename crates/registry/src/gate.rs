@@ -205,7 +205,11 @@ impl Registry {
         changes: &[Change],
         commit: Commit<'_>,
     ) -> Result<Committed> {
-        let mut tx = self.db().write().await?;
+        let mut tx = match commit.cause {
+            // Durable with the recording's end, and nothing without it.
+            Cause::Record => self.db().write_behind().await?,
+            Cause::Publish | Cause::Transfer(_) => self.db().write().await?,
+        };
         let done = self.commit_in(&mut tx, repository, changes, commit).await?;
         tx.commit().await?;
         Ok(done)

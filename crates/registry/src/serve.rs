@@ -172,7 +172,7 @@ impl Registry {
         request: &Request,
     ) -> Result<()> {
         let Some((kind, id)) = session.key() else { return Ok(()) };
-        let mut tx = self.db().write().await?;
+        let mut tx = self.db().write_behind().await?;
         let Some((owner, file)) = owner_of(&mut tx, repository, path, sha256).await? else { return Ok(()) };
         let format = self.format(&repository.format)?;
         let source = self.source_of(&repository.format, session);
@@ -236,7 +236,7 @@ impl Registry {
             source: String::new(),
             askers: asker(request).into_iter().collect(),
         };
-        let mut tx = self.db().write().await?;
+        let mut tx = self.db().write_behind().await?;
         tx.served().note(kind, id, &row).await?;
         tx.commit().await
     }

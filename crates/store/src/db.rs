@@ -9,7 +9,11 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use crate::{Tx, dialect::Dialect, migrate};
+use crate::{
+    Tx,
+    dialect::{Begin, Dialect},
+    migrate,
+};
 
 /// A database with all migrations applied. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -105,7 +109,18 @@ impl Db {
     /// # Errors
     /// `Internal` when the database is away or its write lock cannot be had in two minutes.
     pub async fn write(&self) -> Result<Tx> {
-        self.begin(true).await
+        self.begin(Begin::Write).await
+    }
+
+    /// The same for what need not be durable by itself: committed, everybody sees it, and a power cut takes it away together
+    /// with everything after it, until the next ordinary transaction is committed, which makes both durable. For what a
+    /// recording is given, whose end is such a transaction: waiting for the disk at each file would cost more than
+    /// fetching it.
+    ///
+    /// # Errors
+    /// As [`Db::write`].
+    pub async fn write_behind(&self) -> Result<Tx> {
+        self.begin(Begin::WriteBehind).await
     }
 
     /// Starts a transaction that only reads: one state of the database until it is dropped.
@@ -113,11 +128,11 @@ impl Db {
     /// # Errors
     /// `Internal` when the database is away.
     pub async fn read(&self) -> Result<Tx> {
-        self.begin(false).await
+        self.begin(Begin::Read).await
     }
 
-    async fn begin(&self, write: bool) -> Result<Tx> {
-        let start = if write { self.dialect().begin_write() } else { self.dialect().begin_read() };
+    async fn begin(&self, how: Begin) -> Result<Tx> {
+        let (start, write) = (self.dialect().begin(how), how != Begin::Read);
         let failed = |e| Error::internal("starting a database transaction", e);
         Ok(match &self.0 {
             Inner::Sqlite { writer, readers } => {

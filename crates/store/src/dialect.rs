@@ -19,22 +19,31 @@ impl Dialect {
         }
     }
 
-    /// Starts a write transaction. SQLite takes its one write lock at once, so that a transaction
-    /// never fails half-way because another one wrote in between.
+    /// Starts a transaction. SQLite takes its one write lock at once, so that a transaction that writes never fails
+    /// half-way because another one wrote in between; one that reads sees one state of the database until its end.
+    ///
+    /// In SQLite's write-ahead log a commit with `synchronous = FULL` makes everything before it durable, too; so does
+    /// PostgreSQL's.
     #[must_use]
-    pub fn begin_write(self) -> &'static str {
-        match self {
-            Self::Sqlite => "BEGIN IMMEDIATE",
-            Self::Postgres => "BEGIN",
+    pub fn begin(self, how: Begin) -> &'static str {
+        match (self, how) {
+            (Self::Sqlite, Begin::Write) => "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
+            (Self::Sqlite, Begin::WriteBehind) => "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
+            (Self::Sqlite, Begin::Read) => "BEGIN",
+            (Self::Postgres, Begin::Write) => "BEGIN",
+            (Self::Postgres, Begin::WriteBehind) => "BEGIN; SET LOCAL synchronous_commit = off",
+            (Self::Postgres, Begin::Read) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         }
     }
+}
 
-    /// Starts a read transaction that sees one state of the database until its end.
-    #[must_use]
-    pub fn begin_read(self) -> &'static str {
-        match self {
-            Self::Sqlite => "BEGIN",
-            Self::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-        }
-    }
+/// What a transaction is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// It only reads.
+    Read,
+    /// It may write, and is durable when it is committed.
+    Write,
+    /// It may write, and is durable with the next one that is [`Begin::Write`].
+    WriteBehind,
 }

@@ -32,6 +32,7 @@ macro_rules! on_both {
 on_both! {
     every_statement_is_understood
     a_dropped_transaction_leaves_nothing
+    what_is_written_behind_is_seen_at_once_and_undone_like_all_else
     a_task_is_done_once_and_survives_its_worker
     tasks_with_one_key_become_one
     what_a_repository_shows_is_what_its_rows_say
@@ -63,6 +64,21 @@ async fn a_dropped_transaction_leaves_nothing(db: Db) {
     tx.settings().put("site", "outside").await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(db.read().await.unwrap().settings().get("site").await.unwrap().as_deref(), Some("outside"));
+}
+
+async fn what_is_written_behind_is_seen_at_once_and_undone_like_all_else(db: Db) {
+    let mut tx = db.write_behind().await.unwrap();
+    tx.settings().put("site", "inside").await.unwrap();
+    tx.commit().await.unwrap();
+    let mut dropped = db.write_behind().await.unwrap();
+    dropped.settings().put("site", "nowhere").await.unwrap();
+    drop(dropped);
+    let site = || async { db.read().await.unwrap().settings().get("site").await.unwrap() };
+    assert_eq!(site().await.as_deref(), Some("inside"));
+    let mut tx = db.write().await.unwrap();
+    tx.settings().put("role", "isolated").await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(site().await.as_deref(), Some("inside"));
 }
 
 fn task(kind: &'static str, key: Option<&'static str>, clock: &TestClock) -> NewTask<'static> {
