@@ -246,8 +246,7 @@ impl Registry {
 /// without it.
 async fn excluded(tx: &mut Tx, session: Session, purl: &str) -> Result<Option<Error>> {
     let Session::Recording(id, Mode::Replay) = session else { return Ok(None) };
-    let rules = tx.collections().rules(id).await?;
-    let rule = rules.into_iter().find(|rule| rule.kind == "exclude" && rule.purl == purl);
+    let rule = tx.collections().rule(id, purl).await?.filter(|rule| rule.kind == "exclude");
     Ok(rule.map(|rule| {
         let why = if rule.reason.is_empty() { "without a reason".to_owned() } else { rule.reason };
         Error::not_found(format!("{purl} was excluded from the collection by {}: {why}", rule.actor))

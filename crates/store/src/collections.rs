@@ -15,6 +15,7 @@ statements! {
         ON CONFLICT (recording_id, purl) DO UPDATE SET kind = $3, reason = $4, actor = $5, at = $6";
     DROP_RULE = "DELETE FROM collection_rule WHERE recording_id = $1 AND purl = $2";
     RULES = "SELECT purl, kind, reason, actor, at FROM collection_rule WHERE recording_id = $1 ORDER BY purl";
+    RULE = "SELECT purl, kind, reason, actor, at FROM collection_rule WHERE recording_id = $1 AND purl = $2";
 }
 
 /// What people decided about an item of a collection.
@@ -63,6 +64,11 @@ impl CollectionRows<'_> {
     /// Every decision about a recording's items, by package URL.
     pub async fn rules(&mut self, id: RecordingId) -> Result<Vec<RuleRow>> {
         self.0.all(RULES, args![id]).await?.iter().map(rule).collect()
+    }
+
+    /// The decision about one item of a recording.
+    pub async fn rule(&mut self, id: RecordingId, purl: &str) -> Result<Option<RuleRow>> {
+        self.0.optional(RULE, args![id, purl]).await?.as_ref().map(rule).transpose()
     }
 }
 
