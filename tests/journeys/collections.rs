@@ -1,7 +1,7 @@
 //! Collections: what was found only by running, what people decide about items, files to read and compare, collecting
 //! without running, and the proof that a receiver compares with the medium.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use serde_json::{Value, json};
 
@@ -111,6 +111,32 @@ fn what_a_client_asks_without_a_token_is_in_the_collection_too() {
     outside.by(officer, &["collect", "bare", "--exclude", purl, "--reason", "to see"]).ok();
     let rehearsed = outside.by(officer, &["rehearse", "bare"]);
     assert_eq!(rehearsed.json["complete"], false, "{rehearsed:#?}");
+}
+
+#[test]
+fn a_build_whose_files_outgrow_memory_is_recorded_from_the_beginning_on_disk() {
+    let kind = |folder: &Path| {
+        let told = Command::new("stat").args(["-f", "-c", "%T"]).arg(folder).output();
+        told.map(|t| String::from_utf8_lossy(&t.stdout).trim().to_owned()).unwrap_or_default()
+    };
+    if !have_sandbox() {
+        return;
+    }
+    if kind(Path::new("/dev/shm")) != "tmpfs" || kind(&std::env::temp_dir()) == "tmpfs" {
+        eprintln!(
+            "skipped: a build that leaves memory: this machine has no /dev/shm, or its disk is memory itself"
+        );
+        return;
+    }
+    let pair = Pair::new("");
+    let folder = folder(&[("seed", "x")]);
+    // In memory it goes on until it is ended.
+    let command = "head -c 8000000 /dev/zero >big; while [ \"$(stat -f -c %T .)\" = tmpfs ]; do :; done; cat seed; rm seed";
+    let record = ["record", "--name", "big", "--", "sh", "-ec", command];
+    let memory = [("COFFERDAM_BUILD_MEMORY", "4000000")];
+    let recorded = pair.outside.by_with(folder.path(), &memory, &pair.officers.0, &record);
+    assert!(recorded.stderr.contains("once more from the beginning, on disk"), "{recorded:#?}");
+    assert_eq!(recorded.ok()["result"]["files"], 1, "the big file, and nothing of the first try");
 }
 
 #[test]

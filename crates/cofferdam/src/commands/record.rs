@@ -147,11 +147,28 @@ pub enum Answers {
 pub async fn run_build(
     client: &Client,
     token: &str,
-    place: &Workplace,
+    place: &mut Workplace,
     command: &[String],
     answers: Answers,
     quiet: bool,
 ) -> Result<Built> {
+    let (built, crowded) = attempt(client, token, place, command, answers, quiet).await?;
+    if !crowded || !place.leave_memory()? {
+        return Ok(built);
+    }
+    eprintln!("the build's files take more memory than they may: once more from the beginning, on disk");
+    Ok(attempt(client, token, place, command, answers, quiet).await?.0)
+}
+
+/// Runs it once; and whether it was ended because its files took too much memory.
+async fn attempt(
+    client: &Client,
+    token: &str,
+    place: &Workplace,
+    command: &[String],
+    answers: Answers,
+    quiet: bool,
+) -> Result<(Built, bool)> {
     let site = client.address()?;
     let inside = format!("http://{}", door(site).listen);
     let setups: Vec<_> = client.setups(Some(token), &inside).await?.into_iter().map(|(_, _, s)| s).collect();
@@ -187,11 +204,19 @@ pub async fn run_build(
     let going_on = quiet.then(|| Spinner::new(&going_on(command, answers)));
     let (stdout, stderr) = (running.stdout.take(), running.stderr.take());
     let reading = async { tokio::join!(drain(stdout), drain(stderr)) };
-    let (outcome, (mut output, errors)) = tokio::join!(running.wait(), reading);
+    let ending = async {
+        tokio::select! {
+            outcome = running.wait() => return (outcome, false),
+            () = place.crowded() => {}
+        }
+        running.kill();
+        (running.wait().await, true)
+    };
+    let ((outcome, crowded), (mut output, errors)) = tokio::join!(ending, reading);
     drop(going_on);
     let outcome = outcome?;
     output.extend(errors);
-    Ok(Built {
+    let built = Built {
         code: code_of(&outcome.status),
         duration: outcome.duration,
         connections: outcome.connections,
@@ -200,7 +225,8 @@ pub async fn run_build(
         result: place.state()?.since(&before),
         watched: unwatched.is_none(),
         output,
-    })
+    };
+    Ok((built, crowded))
 }
 
 /// What goes on, in a line: the command's last line without its control characters.
@@ -260,11 +286,11 @@ pub async fn record_build(
     (folder, command): (&Path, &[String]),
     keep: Option<&Path>,
 ) -> Result<Recorded> {
-    let place = Workplace::of(folder)?.hiding(context.home()?.path());
+    let mut place = Workplace::of(folder)?.hiding(context.home()?.path());
     let session = Session::start(client, name, command).await?;
     known::remember(context, name, folder, command, &session)?;
     let token = session.record.expose();
-    let built = run_build(client, token, &place, command, Answers::Live, context.json).await?;
+    let built = run_build(client, token, &mut place, command, Answers::Live, context.json).await?;
     built.explain();
     let mentions = mentions_of(folder)?;
     let collection = session.end(client, &built, &mentions.list).await?;
@@ -285,9 +311,9 @@ pub async fn rehearse_build(
     keep: Option<&Path>,
 ) -> Result<(Value, Built)> {
     let known = Known::recall(context, name)?;
-    let place = Workplace::of(&known.folder)?.hiding(context.home()?.path());
+    let mut place = Workplace::of(&known.folder)?.hiding(context.home()?.path());
     let (token, command) = (&known.replay_token, &known.command);
-    let built = run_build(client, token, &place, command, Answers::Kept, context.json).await?;
+    let built = run_build(client, token, &mut place, command, Answers::Kept, context.json).await?;
     built.explain();
     let mut value = end_rehearsal(client, known.id, &built).await?;
     value["seconds"] = json!(built.duration.as_secs_f64());

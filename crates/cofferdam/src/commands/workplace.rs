@@ -1,6 +1,8 @@
 //! Where a build runs: a fresh copy of the folder (what git tracks or would track, where it is a git work tree) and an
 //! empty home, so that what an old build has left behind cannot hide what is missing.
 //!
+//! It is thrown away afterwards, so it lies in memory where there is plenty ([`crate::memory`]), and on disk elsewhere.
+//!
 //! Must never write into the folder that it copies.
 
 use std::{
@@ -12,11 +14,15 @@ use std::{
 use cofferdam_crossing::Tree;
 use cofferdam_types::{Error, Result, Sha256};
 
-use crate::toolchain::open_folders;
+use crate::{memory::Room, toolchain::open_folders};
 
 /// A copy of a folder and an empty home, gone when dropped.
 pub struct Workplace {
+    /// What is copied.
+    from: PathBuf,
     root: tempfile::TempDir,
+    /// When it lies in memory: how much of it it may take.
+    room: Option<Room>,
     /// Folders that the build must not see: a site's state, with its keys.
     secret: Vec<PathBuf>,
 }
@@ -27,16 +33,43 @@ impl Workplace {
     /// # Errors
     /// `Invalid` when it is none; `NoSpace`.
     pub fn of(folder: &Path) -> Result<Self> {
-        let failed = |e| Error::io("copying the folder to build", e);
-        let root = tempfile::Builder::new().prefix("cofferdam-build-").tempdir().map_err(failed)?;
-        for name in ["home", "work"] {
-            std::fs::create_dir(root.path().join(name)).map_err(failed)?;
-        }
-        let place = Self { root, secret: Vec::new() };
-        for file in files_of(folder)? {
-            copy(&folder.join(&file), &place.work().join(&file)).map_err(failed)?;
-        }
+        let files = files_of(folder)?;
+        let room = Room::for_files(files.iter().map(|file| folder.join(file)));
+        let root = match &room {
+            Some(room) => folders(builder().tempdir_in(room.folder()))?,
+            None => folders(builder().tempdir())?,
+        };
+        let place = Self { from: folder.to_owned(), root, room, secret: Vec::new() };
+        place.fill(&files)?;
         Ok(place)
+    }
+
+    /// Copies the folder again, onto the disk, into an empty home; false when it lies there already.
+    ///
+    /// # Errors
+    /// As [`Workplace::of`].
+    pub fn leave_memory(&mut self) -> Result<bool> {
+        if self.room.take().is_none() {
+            return Ok(false);
+        }
+        open_folders(self.root.path());
+        // The memory is given back before the disk is filled.
+        self.root = folders(builder().tempdir())?;
+        self.fill(&files_of(&self.from)?)?;
+        Ok(true)
+    }
+
+    /// Ends when the build has taken more memory with its files than it may; never on disk.
+    pub async fn crowded(&self) {
+        match &self.room {
+            Some(room) => room.exhausted().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn fill(&self, files: &[PathBuf]) -> Result<()> {
+        let failed = |e| Error::io("copying the folder to build", e);
+        files.iter().try_for_each(|file| copy(&self.from.join(file), &self.work().join(file)).map_err(failed))
     }
 
     /// The same, with one more folder that the build must not see.
@@ -107,6 +140,22 @@ impl Drop for Workplace {
     fn drop(&mut self) {
         open_folders(self.root.path());
     }
+}
+
+fn builder() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("cofferdam-build-");
+    builder
+}
+
+/// A new root with its folders.
+fn folders(root: std::io::Result<tempfile::TempDir>) -> Result<tempfile::TempDir> {
+    let failed = |e| Error::io("making a folder for the build", e);
+    let root = root.map_err(failed)?;
+    for name in ["home", "work"] {
+        std::fs::create_dir(root.path().join(name)).map_err(failed)?;
+    }
+    Ok(root)
 }
 
 /// The files of a folder by path: digest and size.

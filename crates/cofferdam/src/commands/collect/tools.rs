@@ -98,18 +98,18 @@ pub async fn run_tools(
     for (folder, below, kind) in &tools.files {
         let Some((program, script)) = command(*kind) else { continue };
         let what = format!("{kind} in {}", folder.join(below).display());
-        let place = Workplace::of(folder)?.hiding(context.home()?.path());
-        left.extend(run(client, session, &place, below, (&what, program, script)).await?);
+        let mut place = Workplace::of(folder)?.hiding(context.home()?.path());
+        left.extend(run(client, session, &mut place, below, (&what, program, script)).await?);
     }
     let empty = tempfile::tempdir().map_err(|e| Error::io("making a folder", e))?;
     for (ecosystem, ranges) in &tools.ranges {
-        let place = Workplace::of(empty.path())?.hiding(context.home()?.path());
+        let mut place = Workplace::of(empty.path())?.hiding(context.home()?.path());
         let Some((program, script)) = resolving(*ecosystem, ranges) else { continue };
         let what = format!(
             "{ecosystem}: {}",
             ranges.iter().map(|(n, r)| format!("{n}{r}")).collect::<Vec<_>>().join(", ")
         );
-        left.extend(run(client, session, &place, Path::new(""), (&what, program, &script)).await?);
+        left.extend(run(client, session, &mut place, Path::new(""), (&what, program, &script)).await?);
     }
     let mut more: Vec<(String, &str, String)> = Vec::new();
     for (repository, what) in &tools.clones {
@@ -123,8 +123,8 @@ pub async fn run_tools(
         more.push((format!("deb {names}{of}"), "apt-get", script));
     }
     for (what, program, script) in &more {
-        let place = Workplace::of(empty.path())?.hiding(context.home()?.path());
-        left.extend(run(client, session, &place, Path::new(""), (what, program, script)).await?);
+        let mut place = Workplace::of(empty.path())?.hiding(context.home()?.path());
+        left.extend(run(client, session, &mut place, Path::new(""), (what, program, script)).await?);
     }
     Ok(left)
 }
@@ -132,7 +132,7 @@ pub async fn run_tools(
 async fn run(
     client: &Client,
     session: &Session,
-    place: &Workplace,
+    place: &mut Workplace,
     below: &Path,
     (what, program, script): (&str, &str, &str),
 ) -> Result<Option<(String, String)>> {

@@ -157,11 +157,17 @@ impl Story {
 
     async fn record(&self, name: &str, folder: &Path) -> Result<(Session, Facts)> {
         let client = self.outside.client("olga")?;
-        let place = Workplace::of(folder)?.hiding(&self.root);
+        let mut place = Workplace::of(folder)?.hiding(&self.root);
         let session = Session::start(&client, name, &self.project.command).await?;
-        let build =
-            run_build(&client, session.record.expose(), &place, &self.project.command, Answers::Live, true)
-                .await?;
+        let build = run_build(
+            &client,
+            session.record.expose(),
+            &mut place,
+            &self.project.command,
+            Answers::Live,
+            true,
+        )
+        .await?;
         let mentions = mentions_of(folder)?;
         let collection = session.end(&client, &build, &mentions.list).await?;
         if build.code != 0 {
@@ -191,10 +197,16 @@ impl Story {
 
     async fn rehearse(&self, session: &Session, folder: &Path) -> Result<Facts> {
         let client = self.outside.client("olga")?;
-        let place = Workplace::of(folder)?.hiding(&self.root);
-        let build =
-            run_build(&client, session.replay.expose(), &place, &self.project.command, Answers::Kept, true)
-                .await?;
+        let mut place = Workplace::of(folder)?.hiding(&self.root);
+        let build = run_build(
+            &client,
+            session.replay.expose(),
+            &mut place,
+            &self.project.command,
+            Answers::Kept,
+            true,
+        )
+        .await?;
         let done = end_rehearsal(&client, session.id, &build).await?;
         if done["complete"] != true {
             return Err(broken(format!(
@@ -441,11 +453,11 @@ impl Story {
 
     async fn use_inside(&self) -> Result<Facts> {
         let client = self.inside.client("dana")?;
-        let place = Workplace::of(&self.project.folder)?.hiding(&self.root);
+        let mut place = Workplace::of(&self.project.folder)?.hiding(&self.root);
         let build = run_build(
             &client,
             self.inside.token("dana")?,
-            &place,
+            &mut place,
             &self.project.command,
             Answers::Kept,
             true,
