@@ -96,11 +96,11 @@ fn what_a_client_asks_without_a_token_is_in_the_collection_too() {
     let pair = pair_with(&upstream);
     let (outside, officer) = (&pair.outside, &pair.officers.0);
     let folder = folder(&[]);
-    // The address of the index without what pip puts before the host, once over HTTP/1.1 and once over HTTP/2.
-    let bare = "index=$(printf %s \"$PIP_INDEX_URL\" | sed 's#//.*@#//#')\ncurl --http2 -sSf \"$index\"ferry/ >index.html\n\
-                path=$(sed -n 's/.*href=\"\\([^\"#]*\\).*/\\1/p' index.html | head -1)\n\
-                case $path in http*) ;; *) path=${index%/r/*}$path ;; esac\n\
-                curl -sSf -o ferry \"$(printf %s \"$path\" | sed 's#/t/[^/]*##')\"";
+    // The address of the index without what pip puts before the host; once over HTTP/2 and once over HTTP/1.1.
+    let bare = "index=$(printf %s \"$PIP_INDEX_URL\" | sed 's#//.*@#//#')\n\
+                curl --http2 -sSf \"$index\"ferry/ >index.json\n\
+                path=$(sed -n 's#.*\"url\":\"../../\\([^\"]*\\).*#\\1#p' index.json)\n\
+                curl -sSf -o ferry \"${index%simple/}$path\"";
     let recorded = record(&pair, folder.path(), "bare", bare);
     assert_eq!((&recorded["exit_code"], &recorded["releases"]), (&json!(0), &json!(1)), "{recorded}");
     let collection = outside.by(officer, &["collect", "bare"]).ok();

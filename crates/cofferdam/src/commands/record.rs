@@ -337,13 +337,6 @@ pub async fn record(context: &Context, arguments: &RecordArgs) -> Result<ExitCod
     let Recorded { id, collection, built, mentions } = done;
     let (files, bytes) = collection.totals();
     let (code, releases, running) = (built.code, collection.items.len(), collection.found_by_running());
-    if built.connections > 0 && releases == 0 && collection.missing.is_empty() {
-        eprintln!(
-            "warning: the build made {} connections to the site and asked for nothing in this recording's name: a client \
-             that sends no token is served and not recorded",
-            built.connections
-        );
-    }
     let value = json!({
         "id": id, "name": arguments.name, "exit_code": code, "seconds": built.duration.as_secs_f64(),
         "releases": releases, "files": files, "bytes": bytes, "found_by_running": running,
