@@ -35,6 +35,11 @@ const TOOLCHAINS: &[&str] = &[
     ".local/bin",
     ".local/lib",
     ".local/share/uv",
+    // Where pipx and the installers of Poetry and PDM put what stands in `.local/bin` as a link.
+    ".local/share/pipx",
+    ".local/pipx",
+    ".local/share/pypoetry",
+    ".local/share/pdm",
     ".asdf",
     ".sdkman",
     "go/bin",
@@ -71,7 +76,8 @@ impl Toolchain {
             hide.insert(home.clone());
             shown.extend(TOOLCHAINS.iter().map(|t| home.join(t)));
             if let Some(path) = std::env::var_os("PATH") {
-                shown.extend(std::env::split_paths(&path).filter(|p| p.starts_with(home) && p != home));
+                let own = std::env::split_paths(&path).filter(|p| p.starts_with(home) && p != home);
+                shown.extend(own.flat_map(|bin| std::iter::once(bin.clone()).chain(behind(&bin, home))));
             }
         }
         for name in ["home", "root"].map(|n| Path::new("/").join(n)) {
@@ -101,6 +107,16 @@ impl Toolchain {
             .collect();
         Self { hide: hide.into_iter().collect(), mounts, env }
     }
+}
+
+/// What the programs of a folder on the `PATH` are nothing without, below a home: the virtual environment of Python
+/// that it belongs to, or the packages that npm installed beside it.
+fn behind(bin: &Path, home: &Path) -> Option<PathBuf> {
+    let above = bin.parent().filter(|above| bin.ends_with("bin") && *above != home)?;
+    if above.join("pyvenv.cfg").is_file() {
+        return Some(above.to_owned());
+    }
+    Some(above.join("lib/node_modules")).filter(|packages| packages.is_dir())
 }
 
 /// pyenv's shims want to rewrite their own folder after every install, which is read-only inside:
@@ -219,6 +235,23 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    #[test]
+    fn what_a_program_on_the_path_is_made_of_is_shown_with_it_and_nothing_else() {
+        let home = tempfile::tempdir().unwrap();
+        let home = home.path();
+        for folder in ["tools/bin", "npm/bin", "npm/lib/node_modules", "plain/bin", "bin", "lib/node_modules"]
+        {
+            std::fs::create_dir_all(home.join(folder)).unwrap();
+        }
+        std::fs::write(home.join("tools/pyvenv.cfg"), "").unwrap();
+        std::fs::write(home.join("pyvenv.cfg"), "").unwrap();
+        assert_eq!(behind(&home.join("tools/bin"), home), Some(home.join("tools")));
+        assert_eq!(behind(&home.join("npm/bin"), home), Some(home.join("npm/lib/node_modules")));
+        for folder in ["plain/bin", "npm", "bin"] {
+            assert_eq!(behind(&home.join(folder), home), None, "{folder}");
+        }
+    }
 
     #[test]
     fn what_a_build_has_closed_can_be_removed() {

@@ -327,9 +327,10 @@ fn choose(
                 });
             }
         }
-        let is_of = |version: &String| listed.iter().filter(move |file| file.version == *version);
-        let elsewhere =
-            |version: &String| is_of(version).count() > 0 && !is_of(version).any(|f| suits(&f, asked));
+        let elsewhere = |version: &String| {
+            let mut these = listed.iter().filter(|file| file.version == *version).peekable();
+            these.peek().is_some() && !these.any(|file| suits(&file, asked))
+        };
         if one_file && !versions.is_empty() && versions.iter().all(elsewhere) {
             // npm itself leaves it out there, or refuses it.
             continue;
@@ -396,7 +397,8 @@ mod tests {
     fn a_package_for_other_machines_that_its_lock_file_does_not_tell_apart_is_not_missed() {
         let index = [listed("1.0.0", &["macos-aarch64"]), listed("2.0.0", &[])];
         let of = |version: &str, platforms: &[&str], asked: &[&str]| {
-            let mut item = Listed::new(Ecosystem::Npm, "rig", Version::Exact(version.into()), 1);
+            let lock = format!("# yarn lockfile v1\nrig@^1:\n  version \"{version}\"\n");
+            let mut item = cofferdam_lockfiles::read("yarn.lock", &lock).unwrap().items.remove(0);
             item.platforms = platforms.iter().map(|p| (*p).to_owned()).collect();
             let asked: Vec<String> = asked.iter().map(|p| (*p).to_owned()).collect();
             let (files, left) = choose(&Npm, "npm", ("rig", &[&item]), &index, &asked);
