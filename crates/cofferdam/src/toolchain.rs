@@ -96,7 +96,7 @@ impl Toolchain {
         if let Some(real) = home.as_deref().and_then(pyenv_bin)
             && let Some((_, path)) = env.iter_mut().find(|(n, _)| n == "PATH")
         {
-            *path = format!("{}:{path}", real.display());
+            *path = before_shims(path, &real.display().to_string());
         }
         // rustup must not try to fetch a toolchain: there is nowhere to fetch it from.
         env.push(("RUSTUP_AUTO_INSTALL".into(), "0".into()));
@@ -119,8 +119,17 @@ fn behind(bin: &Path, home: &Path) -> Option<PathBuf> {
     Some(above.join("lib/node_modules")).filter(|packages| packages.is_dir())
 }
 
+/// A `PATH` on which a folder stands before pyenv's shims, and after what the person put before them: an active virtual
+/// environment. At the front where there are no shims.
+fn before_shims(path: &str, real: &str) -> String {
+    let mut folders: Vec<&str> = path.split(':').collect();
+    let at = folders.iter().position(|folder| folder.trim_end_matches('/').ends_with("/shims")).unwrap_or(0);
+    folders.insert(at, real);
+    folders.join(":")
+}
+
 /// pyenv's shims want to rewrite their own folder after every install, which is read-only inside:
-/// the interpreter that they stand for comes first on `PATH` instead.
+/// the interpreter that they stand for comes before them on `PATH` instead.
 fn pyenv_bin(home: &Path) -> Option<PathBuf> {
     let root = std::env::var_os("PYENV_ROOT").map_or_else(|| home.join(".pyenv"), PathBuf::from);
     let named =
@@ -251,6 +260,15 @@ mod tests {
         for folder in ["plain/bin", "npm", "bin"] {
             assert_eq!(behind(&home.join(folder), home), None, "{folder}");
         }
+    }
+
+    #[test]
+    fn an_active_virtual_environment_comes_before_the_interpreter_of_pyenv() {
+        assert_eq!(
+            before_shims("/v/bin:/h/.pyenv/shims:/bin", "/h/3/bin"),
+            "/v/bin:/h/3/bin:/h/.pyenv/shims:/bin"
+        );
+        assert_eq!(before_shims("/v/bin:/bin", "/h/3/bin"), "/h/3/bin:/v/bin:/bin");
     }
 
     #[test]
