@@ -64,7 +64,7 @@ fn pnpm_installs_a_project() {
     assert_eq!((&recorded["releases"], addresses(&recorded).len()), (&2.into(), 0), "{recorded}");
 }
 
-/// Of whichever Yarn is there. Later ones make no `node_modules` by themselves.
+/// Of whichever Yarn is there. Later ones make no `node_modules` by themselves, and pass over what is younger than a day.
 #[test]
 fn yarn_installs_a_project() {
     let Some(yarn) = named("yarn", "COFFERDAM_TEST_YARN") else { return };
@@ -76,7 +76,7 @@ fn yarn_installs_a_project() {
     let build = Build {
         files: &[("package.json", MANIFEST), (".yarnrc.yml", b"nodeLinker: node-modules\n")],
         command: &format!(
-            "rm -rf node_modules yarn.lock; : > yarn.lock; yarn install; {USE}; test -s yarn.lock"
+            "export YARN_NPM_MINIMAL_AGE_GATE=0; rm -rf node_modules yarn.lock; : > yarn.lock; yarn install; {USE}; test -s yarn.lock"
         ),
         person: &[("PATH", &path_with(&yarn))],
     };
