@@ -1,4 +1,4 @@
-//! npm and pnpm, and a project that fetches by other ways besides.
+//! npm, pnpm, Yarn and Bun, and a project that fetches by other ways besides.
 
 use serde_json::json;
 
@@ -59,6 +59,43 @@ fn pnpm_installs_a_project() {
         files: &[("package.json", MANIFEST)],
         command: &format!("rm -rf node_modules pnpm-lock.yaml; pnpm install; {USE}; test -s pnpm-lock.yaml"),
         person: &[("PATH", &path_with(&pnpm))],
+    };
+    let recorded = build.crosses(&pair, upstream);
+    assert_eq!((&recorded["releases"], addresses(&recorded).len()), (&2.into(), 0), "{recorded}");
+}
+
+/// Of whichever Yarn is there. Later ones make no `node_modules` by themselves, and pass over what is younger than a day.
+#[test]
+fn yarn_installs_a_project() {
+    let Some(yarn) = named("yarn", "COFFERDAM_TEST_YARN") else { return };
+    if !have("node") || !have_sandbox() {
+        return;
+    }
+    let upstream = upstream();
+    let pair = pair_with(&upstream);
+    let build = Build {
+        files: &[("package.json", MANIFEST), (".yarnrc.yml", b"nodeLinker: node-modules\n")],
+        command: &format!(
+            "export YARN_NPM_MINIMAL_AGE_GATE=0; rm -rf node_modules yarn.lock; : > yarn.lock; yarn install; {USE}; test -s yarn.lock"
+        ),
+        person: &[("PATH", &path_with(&yarn))],
+    };
+    let recorded = build.crosses(&pair, upstream);
+    assert_eq!((&recorded["releases"], addresses(&recorded).len()), (&2.into(), 0), "{recorded}");
+}
+
+#[test]
+fn bun_installs_a_project() {
+    let Some(bun) = named("bun", "COFFERDAM_TEST_BUN") else { return };
+    if !have("node") || !have_sandbox() {
+        return;
+    }
+    let upstream = upstream();
+    let pair = pair_with(&upstream);
+    let build = Build {
+        files: &[("package.json", MANIFEST)],
+        command: &format!("rm -rf node_modules bun.lock; bun install; {USE}; test -s bun.lock"),
+        person: &[("PATH", &path_with(&bun))],
     };
     let recorded = build.crosses(&pair, upstream);
     assert_eq!((&recorded["releases"], addresses(&recorded).len()), (&2.into(), 0), "{recorded}");

@@ -1,4 +1,4 @@
-//! pip and uv.
+//! pip, uv, PDM and Pipenv.
 
 use crate::{
     Build,
@@ -61,4 +61,44 @@ fn uv_syncs_a_project() {
         (&recorded["releases"], recorded["network"]["addresses"].as_array().unwrap().len()),
         (&2.into(), 0)
     );
+}
+
+#[test]
+fn pdm_locks_and_syncs_a_project() {
+    let Some(pdm) = named("pdm", "COFFERDAM_TEST_PDM") else { return };
+    if !have("python3") || !have_sandbox() {
+        return;
+    }
+    let upstream = upstream();
+    let pair = pair_with(&upstream);
+    let project = "[project]\nname = \"boat\"\nversion = \"0.1.0\"\nrequires-python = \">=3.8\"\n\
+                   dependencies = [\"ferry==2.1\"]\n[tool.pdm]\ndistribution = false\n";
+    let build = Build {
+        files: &[("pyproject.toml", project.as_bytes()), ("boat.py", USE.as_bytes())],
+        command: "rm -rf .venv pdm.lock; pdm lock; pdm sync; .venv/bin/python boat.py",
+        person: &[("PATH", &path_with(&pdm))],
+    };
+    let recorded = build.crosses(&pair, upstream);
+    assert_eq!(
+        (&recorded["releases"], recorded["network"]["addresses"].as_array().unwrap().len()),
+        (&2.into(), 0)
+    );
+}
+
+#[test]
+fn pipenv_locks_and_syncs_a_project() {
+    let Some(pipenv) = named("pipenv", "COFFERDAM_TEST_PIPENV") else { return };
+    if !have("python3") || !have_sandbox() {
+        return;
+    }
+    let upstream = upstream();
+    let pair = pair_with(&upstream);
+    let build = Build {
+        files: &[("Pipfile", b"[packages]\nferry = \"==2.1\"\n"), ("boat.py", USE.as_bytes())],
+        command: "export PIPENV_VENV_IN_PROJECT=1; rm -rf .venv Pipfile.lock; pipenv lock; pipenv sync\n\
+                  .venv/bin/python boat.py",
+        person: &[("PATH", &path_with(&pipenv))],
+    };
+    let recorded = build.crosses(&pair, upstream);
+    assert_eq!(recorded["releases"], 2, "{recorded}");
 }

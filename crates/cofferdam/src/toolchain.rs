@@ -35,6 +35,11 @@ const TOOLCHAINS: &[&str] = &[
     ".local/bin",
     ".local/lib",
     ".local/share/uv",
+    // Where pipx and the installers of Poetry and PDM put what stands in `.local/bin` as a link.
+    ".local/share/pipx",
+    ".local/pipx",
+    ".local/share/pypoetry",
+    ".local/share/pdm",
     ".asdf",
     ".sdkman",
     "go/bin",
@@ -71,7 +76,8 @@ impl Toolchain {
             hide.insert(home.clone());
             shown.extend(TOOLCHAINS.iter().map(|t| home.join(t)));
             if let Some(path) = std::env::var_os("PATH") {
-                shown.extend(std::env::split_paths(&path).filter(|p| p.starts_with(home) && p != home));
+                let own = std::env::split_paths(&path).filter(|p| p.starts_with(home) && p != home);
+                shown.extend(own.flat_map(|bin| std::iter::once(bin.clone()).chain(behind(&bin, home))));
             }
         }
         for name in ["home", "root"].map(|n| Path::new("/").join(n)) {
@@ -90,7 +96,7 @@ impl Toolchain {
         if let Some(real) = home.as_deref().and_then(pyenv_bin)
             && let Some((_, path)) = env.iter_mut().find(|(n, _)| n == "PATH")
         {
-            *path = format!("{}:{path}", real.display());
+            *path = before_shims(path, &real.display().to_string());
         }
         // rustup must not try to fetch a toolchain: there is nowhere to fetch it from.
         env.push(("RUSTUP_AUTO_INSTALL".into(), "0".into()));
@@ -103,8 +109,27 @@ impl Toolchain {
     }
 }
 
+/// What the programs of a folder on the `PATH` are nothing without, below a home: the virtual environment of Python
+/// that it belongs to, or the packages that npm installed beside it.
+fn behind(bin: &Path, home: &Path) -> Option<PathBuf> {
+    let above = bin.parent().filter(|above| bin.ends_with("bin") && *above != home)?;
+    if above.join("pyvenv.cfg").is_file() {
+        return Some(above.to_owned());
+    }
+    Some(above.join("lib/node_modules")).filter(|packages| packages.is_dir())
+}
+
+/// A `PATH` on which a folder stands before pyenv's shims, and after what the person put before them: an active virtual
+/// environment. At the front where there are no shims.
+fn before_shims(path: &str, real: &str) -> String {
+    let mut folders: Vec<&str> = path.split(':').collect();
+    let at = folders.iter().position(|folder| folder.trim_end_matches('/').ends_with("/shims")).unwrap_or(0);
+    folders.insert(at, real);
+    folders.join(":")
+}
+
 /// pyenv's shims want to rewrite their own folder after every install, which is read-only inside:
-/// the interpreter that they stand for comes first on `PATH` instead.
+/// the interpreter that they stand for comes before them on `PATH` instead.
 fn pyenv_bin(home: &Path) -> Option<PathBuf> {
     let root = std::env::var_os("PYENV_ROOT").map_or_else(|| home.join(".pyenv"), PathBuf::from);
     let named =
@@ -219,6 +244,32 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    #[test]
+    fn what_a_program_on_the_path_is_made_of_is_shown_with_it_and_nothing_else() {
+        let home = tempfile::tempdir().unwrap();
+        let home = home.path();
+        for folder in ["tools/bin", "npm/bin", "npm/lib/node_modules", "plain/bin", "bin", "lib/node_modules"]
+        {
+            std::fs::create_dir_all(home.join(folder)).unwrap();
+        }
+        std::fs::write(home.join("tools/pyvenv.cfg"), "").unwrap();
+        std::fs::write(home.join("pyvenv.cfg"), "").unwrap();
+        assert_eq!(behind(&home.join("tools/bin"), home), Some(home.join("tools")));
+        assert_eq!(behind(&home.join("npm/bin"), home), Some(home.join("npm/lib/node_modules")));
+        for folder in ["plain/bin", "npm", "bin"] {
+            assert_eq!(behind(&home.join(folder), home), None, "{folder}");
+        }
+    }
+
+    #[test]
+    fn an_active_virtual_environment_comes_before_the_interpreter_of_pyenv() {
+        assert_eq!(
+            before_shims("/v/bin:/h/.pyenv/shims:/bin", "/h/3/bin"),
+            "/v/bin:/h/3/bin:/h/.pyenv/shims:/bin"
+        );
+        assert_eq!(before_shims("/v/bin:/bin", "/h/3/bin"), "/h/3/bin:/v/bin:/bin");
+    }
 
     #[test]
     fn what_a_build_has_closed_can_be_removed() {

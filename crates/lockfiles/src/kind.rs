@@ -13,6 +13,8 @@ pub enum Kind {
     PoetryLock,
     /// `pdm.lock`
     PdmLock,
+    /// `Pipfile.lock`
+    PipfileLock,
     /// `pylock.toml` (PEP 751)
     Pylock,
     /// `package-lock.json`, `npm-shrinkwrap.json`
@@ -68,6 +70,7 @@ impl fmt::Display for Kind {
             Self::UvLock => "uv.lock",
             Self::PoetryLock => "poetry.lock",
             Self::PdmLock => "pdm.lock",
+            Self::PipfileLock => "Pipfile.lock",
             Self::Pylock => "pylock.toml",
             Self::NpmLock => "package-lock.json",
             Self::PnpmLock => "pnpm-lock.yaml",
@@ -105,6 +108,7 @@ pub fn kind_of(path: &str) -> Option<Kind> {
         "uv.lock" => Kind::UvLock,
         "poetry.lock" => Kind::PoetryLock,
         "pdm.lock" => Kind::PdmLock,
+        "Pipfile.lock" => Kind::PipfileLock,
         "package-lock.json" | "npm-shrinkwrap.json" => Kind::NpmLock,
         "pnpm-lock.yaml" => Kind::PnpmLock,
         "yarn.lock" => Kind::YarnLock,

@@ -116,6 +116,7 @@ pub fn read_as(kind: Kind, path: &str, text: &str) -> Result<Reading> {
         Kind::UvLock => python::uv::read(file, to)?,
         Kind::PoetryLock => python::poetry::read(file, to)?,
         Kind::PdmLock => python::pdm::read(file, to)?,
+        Kind::PipfileLock => python::pipenv::read(file, to)?,
         Kind::Pylock => python::pylock::read(file, to)?,
         Kind::NpmLock => node::npm::read(file, to)?,
         Kind::PnpmLock => node::pnpm::read(file, to)?,

@@ -161,10 +161,12 @@ fn live(packument: &Packument<'_>, base: &str) -> Result<Vec<u8>> {
         "name": packument.name,
         "dist-tags": packument.dist_tags,
         "time": packument.time,
-        "modified": packument.time.get("modified"),
     });
+    // Absent, where upstream does not say it: Bun reads no document in which it is null.
+    let modified = packument.time.get("modified").map(|time| ("modified".to_owned(), time.clone()));
     let mut out: Map<String, Value> = Map::new();
     out.extend(head.as_object().into_iter().flatten().map(|(key, value)| (key.clone(), value.clone())));
+    out.extend(modified);
     let mut text = Value::Object(out).to_string().into_bytes();
     text.pop();
     text.extend_from_slice(b",\"versions\":");

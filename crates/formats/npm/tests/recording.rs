@@ -82,7 +82,24 @@ async fn the_live_index_names_our_tarballs_and_keeps_the_times() {
     assert_eq!(version["hasInstallScript"], true);
     assert_eq!(live["dist-tags"], json!({ "latest": "1.1.0", "cjs": "1.0.0", "lts": "1.0.0" }));
     assert_eq!(live["time"]["1.0.0"], "2025-06-07T08:09:10.000Z");
+    assert_eq!(live["modified"], "2026-02-03T00:00:00.000Z");
     assert!(!String::from_utf8_lossy(&text).contains("upstream.example"));
+}
+
+#[tokio::test]
+async fn a_live_index_of_an_upstream_without_a_time_of_change_has_none_either() {
+    // Bun reads no document in which `modified` is null.
+    let bytes = tarball("@acme/tool", "1.0.0");
+    let mut document = packument(&bytes);
+    document["time"].as_object_mut().unwrap().remove("modified");
+    let (upstream, mirror) = (upstream(&document, &bytes), mirror());
+    let request = mirror.request(Method::GET, "/@acme%2ftool", &[("accept", INSTALL)]);
+    let want = Npm.want(&request, &Npm.route(&request).unwrap()).unwrap();
+    let recorded = Npm.record(&want, &mirror, &upstream, &mirror).await.unwrap();
+    let Some(Body::Bytes(text)) = recorded.answer.map(|answer| answer.body) else { panic!("a live answer") };
+    let live: Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!(live.get("modified"), None);
+    assert_eq!(live["time"]["1.0.0"], "2025-06-07T08:09:10.000Z");
 }
 
 #[tokio::test]

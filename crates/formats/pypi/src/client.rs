@@ -1,4 +1,4 @@
-//! How pip, uv, Pipenv, PDM and twine are told to use a repository and nothing else.
+//! How pip, uv, Pipenv, PDM, Poetry and twine are told to use a repository and nothing else.
 //!
 //! Only text is made here; the caller writes it. A token stands in the addresses, because that is
 //! the only place from which every one of these clients takes it.
@@ -60,6 +60,11 @@ fn env(index: &str, upload: &str, plain: Option<&str>, token: Option<&str>) -> V
         ("UV_PUBLISH_URL", upload),
         ("PIPENV_PYPI_MIRROR", index),
         ("PDM_PYPI_URL", index),
+        ("PDM_CHECK_UPDATE", "false"),
+        // Poetry itself knows no such thing: poetry-plugin-pypi-mirror does.
+        ("POETRY_PYPI_MIRROR_URL", index),
+        // virtualenv, which Pipenv and Poetry call, would fetch newer pips behind the build's back, once in two weeks.
+        ("VIRTUALENV_NO_PERIODIC_UPDATE", "1"),
         ("TWINE_REPOSITORY_URL", upload),
         ("TWINE_NON_INTERACTIVE", "1"),
     ];
@@ -116,11 +121,20 @@ mod tests {
         assert_eq!(value(&setup, "PIP_INDEX_URL"), "http://__token__:cft_a%2Fb@127.0.0.1:8080/r/py/simple/");
         assert_eq!(value(&setup, "UV_DEFAULT_INDEX"), value(&setup, "PIP_INDEX_URL"));
         assert_eq!(value(&setup, "PIPENV_PYPI_MIRROR"), value(&setup, "PIP_INDEX_URL"));
+        assert_eq!(value(&setup, "POETRY_PYPI_MIRROR_URL"), value(&setup, "PIP_INDEX_URL"));
         assert_eq!(value(&setup, "PIP_EXTRA_INDEX_URL"), "");
         assert_eq!(value(&setup, "PIP_TRUSTED_HOST"), "127.0.0.1:8080");
         assert_eq!(value(&setup, "TWINE_PASSWORD"), "cft_a/b");
         let pip = &setup.files.iter().find(|(path, _)| path.ends_with("pip.conf")).unwrap().1;
         assert!(pip.contains("extra-index-url =\n") && pip.contains("trusted-host = 127.0.0.1:8080\n"));
+    }
+
+    #[test]
+    fn no_client_looks_for_something_newer_on_its_own() {
+        let setup = setup("https://site.example/r/py", None);
+        assert_eq!(value(&setup, "PIP_DISABLE_PIP_VERSION_CHECK"), "1");
+        assert_eq!(value(&setup, "PDM_CHECK_UPDATE"), "false");
+        assert_eq!(value(&setup, "VIRTUALENV_NO_PERIODIC_UPDATE"), "1");
     }
 
     #[test]

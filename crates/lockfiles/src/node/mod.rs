@@ -46,7 +46,10 @@ fn add(list: &mut List, name: &str, version: &str, facts: Facts, line: u32) {
     if address::is_absolute(resolved) && registry.is_none() {
         return list.url(resolved, facts.digests, name, line);
     }
-    if ["file:", "link:", "portal:", "workspace:"].iter().any(|scheme| resolved.starts_with(scheme)) {
+    if ["file:", "link:", "portal:", "workspace:", "./", "../", "/"]
+        .iter()
+        .any(|scheme| resolved.starts_with(scheme))
+    {
         return;
     }
     let mut item = Listed::new(Ecosystem::Npm, name, Version::Exact(version.to_owned()), line);

@@ -37,7 +37,8 @@ pub(crate) fn read(file: File, list: &mut List) -> Result<()> {
         let Some(version) = entry.version else {
             return Err(file.malformed(entry.line, "an entry without a version"));
         };
-        let resolved = entry.resolved.unwrap_or_default();
+        // What lies in the project has no address, and a name that anybody might have in a registry.
+        let resolved = entry.resolved.or_else(|| entry.place_in_project()).unwrap_or_default();
         let (place, fragment) = resolved.split_once('#').unwrap_or((resolved, ""));
         let is_git = address::git(resolved).is_some();
         let mut digests = digest::of_integrity(entry.integrity.unwrap_or_default());
@@ -71,6 +72,12 @@ impl<'a> Entry<'a> {
             Some(real) => Some(split_id(real).map_or(real, |(name, _)| name)),
             None => Some(name),
         }
+    }
+
+    /// Its path in the project, if that is what it was asked for by: `name@file:path`, `name@./path`.
+    fn place_in_project(&self) -> Option<&'a str> {
+        let (_, range) = split_id(self.patterns.first()?)?;
+        ["file:", "link:", "./", "../", "/"].iter().any(|start| range.starts_with(start)).then_some(range)
     }
 }
 

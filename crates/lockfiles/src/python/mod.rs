@@ -1,6 +1,7 @@
 //! Python's lock files, and what they have in common: names, version specifiers, digests of files.
 
 pub(crate) mod pdm;
+pub(crate) mod pipenv;
 pub(crate) mod poetry;
 pub(crate) mod pylock;
 pub(crate) mod requirements;

@@ -4,7 +4,7 @@ use cofferdam_lockfiles::{Kind, MAX_NOTES, MAX_TEXT, kind_of, read, read_as};
 
 use crate::fixture;
 
-const FIXTURES: [&str; 33] = [
+const FIXTURES: [&str; 34] = [
     "ansible/requirements.yml",
     "bun/bun.lock",
     "cargo/Cargo.lock",
@@ -27,6 +27,7 @@ const FIXTURES: [&str; 33] = [
     "nuget/packages.lock.json",
     "pdm/pdm.lock",
     "pip/requirements.txt",
+    "pipenv/Pipfile.lock",
     "pip-tools/requirements-dev.txt",
     "pnpm-5/pnpm-lock.yaml",
     "pnpm-6/pnpm-lock.yaml",

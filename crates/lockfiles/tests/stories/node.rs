@@ -76,6 +76,7 @@ fn yarn_1_has_a_format_of_its_own() {
         &[
             "npm @s/a 1.2.0 sha1:11 sha512:aa",
             "npm b 2.1.0 sha1:11 for @s/a",
+            "npm ms 2.1.3 sha1:57 sha512:e8 for local",
             "npm real 3.0.1 sha1:11",
             "git https://git.example/g.git 0123456789012345678901234567890123456789 for g",
         ],

@@ -76,6 +76,24 @@ fn poetry_groups_and_sources_are_told_apart() {
 }
 
 #[test]
+fn what_pipenv_could_not_lock_is_listed_without_a_version() {
+    check(
+        "pipenv/Pipfile.lock",
+        &[
+            "pypi attrs 26.1.0 sha256:c6 sha256:d0 at https://other.example/simple if python_version >= '3.9' dev",
+            "pypi certifi 2026.10.19.post1 sha256:13 if python_version >= '3.7'",
+            "pypi click * if sys_platform == 'win32'",
+            "pypi idna 3.20 sha256:a7 sha256:ab if python_version >= '3.9'",
+            "pypi requests 2.31.0 sha256:58 sha256:94 if python_version >= '3.7'",
+            "git https://git.example/g/r.git 0123456789012345678901234567890123456789 for from-git",
+            "url https://files.example/from-url.tar.gz * sha256:aa for from-url",
+        ],
+        &[(69, "2 registries")],
+        &[],
+    );
+}
+
+#[test]
 fn pdm_groups_and_sources_are_told_apart() {
     check(
         "pdm/pdm.lock",

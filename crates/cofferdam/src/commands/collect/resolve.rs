@@ -303,7 +303,9 @@ fn choose(
             Version::Latest(count) => newest(format, listed, *count as usize),
             _ => Vec::new(),
         };
-        let asked = if item.platforms.is_empty() { platforms } else { &item.platforms };
+        // npm has one file per version, which says itself where it runs: not all lock files say so, too.
+        let one_file = item.ecosystem == Ecosystem::Npm;
+        let asked = if one_file || item.platforms.is_empty() { platforms } else { &item.platforms };
         let before = fetches.len();
         for version in &versions {
             let same = |v: &str| v == version || format.compare_versions(v, version).is_eq();
@@ -324,6 +326,14 @@ fn choose(
                     ..Fetch::default()
                 });
             }
+        }
+        let elsewhere = |version: &String| {
+            let mut these = listed.iter().filter(|file| file.version == *version).peekable();
+            these.peek().is_some() && !these.any(|file| suits(&file, asked))
+        };
+        if one_file && !versions.is_empty() && versions.iter().all(elsewhere) {
+            // npm itself leaves it out there, or refuses it.
+            continue;
         }
         if fetches.len() == before {
             let what = format!("{} {name} {}", item.ecosystem, item.version);
@@ -366,4 +376,40 @@ pub fn web_path(repository: &str, address: &str) -> Option<String> {
 fn encoded(path: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~/+@:!$&'()*,;=".contains(&b);
     path.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use cofferdam_format_npm::Npm;
+
+    use super::*;
+
+    fn listed(version: &str, platforms: &[&str]) -> ListedFile {
+        ListedFile {
+            version: version.into(),
+            path: format!("rig/-/rig-{version}.tgz"),
+            platforms: platforms.iter().map(|p| (*p).to_owned()).collect(),
+            ..ListedFile::default()
+        }
+    }
+
+    #[test]
+    fn a_package_for_other_machines_that_its_lock_file_does_not_tell_apart_is_not_missed() {
+        let index = [listed("1.0.0", &["macos-aarch64"]), listed("2.0.0", &[])];
+        let of = |version: &str, platforms: &[&str], asked: &[&str]| {
+            let lock = format!("# yarn lockfile v1\nrig@^1:\n  version \"{version}\"\n");
+            let mut item = cofferdam_lockfiles::read("yarn.lock", &lock).unwrap().items.remove(0);
+            item.platforms = platforms.iter().map(|p| (*p).to_owned()).collect();
+            let asked: Vec<String> = asked.iter().map(|p| (*p).to_owned()).collect();
+            let (files, left) = choose(&Npm, "npm", ("rig", &[&item]), &index, &asked);
+            (files.len(), left.len())
+        };
+        // Yarn 1 says nothing of platforms, and Bun knows not all of them.
+        assert_eq!(of("1.0.0", &[], &["linux-x86_64"]), (0, 0));
+        assert_eq!(of("1.0.0", &["macos-any"], &["linux-x86_64"]), (0, 0));
+        assert_eq!(of("1.0.0", &[], &["macos-aarch64"]), (1, 0));
+        assert_eq!(of("1.0.0", &["any-none"], &[]), (1, 0), "all platforms are asked for");
+        assert_eq!(of("2.0.0", &[], &["linux-x86_64"]), (1, 0));
+        assert_eq!(of("3.0.0", &[], &["linux-x86_64"]), (0, 1), "nobody has it");
+    }
 }
