@@ -11,6 +11,12 @@ python() {
   rm -rf "$out/site"
   PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --no-compile --only-binary :all: \
     --require-hashes --requirement requirements.txt --target "$out/site"
+  # A copy, because building leaves its traces in the folder. What it is built with is in no lock file.
+  rm -rf "$out/logbook"
+  cp -R logbook "$out/logbook"
+  PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --no-compile --no-deps \
+    --target "$out/site" "$out/logbook"
+  rm -rf "$out/logbook"
 }
 
 web() {

@@ -3,6 +3,7 @@
 import unittest
 
 from app import OUT, create_app
+from logbook import line
 
 
 class Harbour(unittest.TestCase):
@@ -22,6 +23,9 @@ class Harbour(unittest.TestCase):
         self.book("B2", "<b>Bora</b>")
         page = self.client.get("/").text
         self.assertIn("&lt;b&gt;Bora&lt;/b&gt;", page)
+
+    def test_the_logbook_says_who_has_made_fast(self):
+        self.assertEqual(line("A1", "Meltemi"), "A1: Meltemi made fast")
 
     def test_a_berth_that_is_not_there_is_refused(self):
         self.assertEqual(self.book("Z9", "Mistral").status_code, 400)

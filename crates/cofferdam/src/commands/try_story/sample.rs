@@ -31,6 +31,8 @@ const BERTH: &[Embedded] = berth![
     "README.md",
     "app.py",
     "build.sh" * true,
+    "logbook/logbook.py",
+    "logbook/pyproject.toml",
     "requirements.txt",
     "templates/index.html",
     "tests/__init__.py",
