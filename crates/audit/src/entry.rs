@@ -1,11 +1,9 @@
 //! Appending, in the caller's transaction.
 
 use cofferdam_store::{AuditEntryRow, Tx};
-use cofferdam_types::{Error, Result, Sha256, Timestamp};
+use cofferdam_types::{Error, Result, Sha256, Timestamp, merkle};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-use crate::tree;
 
 /// Who did what to what, when. The fields are written in this order; the text is the leaf.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,7 +27,7 @@ pub struct Entry {
 pub async fn append(tx: &mut Tx, entry: &Entry) -> Result<u64> {
     let body = serde_json::to_string(entry).map_err(|e| Error::internal("an audit entry", e))?;
     let index = tx.audit().lock().await?;
-    let mut hash = tree::leaf(body.as_bytes());
+    let mut hash = merkle::leaf(body.as_bytes());
     let row = AuditEntryRow {
         index,
         at: entry.at,
@@ -46,7 +44,7 @@ pub async fn append(tx: &mut Tx, entry: &Entry) -> Result<u64> {
             break;
         }
         let left = node(tx, level, (index >> level) - 1).await?;
-        hash = tree::parent(&left, &hash);
+        hash = merkle::parent(&left, &hash);
         tx.audit().insert_node(level + 1, index >> (level + 1), &hash).await?;
     }
     Ok(index)
@@ -77,7 +75,7 @@ pub async fn inclusion(tx: &mut Tx, index: u64, size: u64) -> Result<Vec<Sha256>
         return Err(Error::invalid("audit-index", format!("entry {index} is not among the first {size}")));
     }
     let mut proof = Vec::new();
-    for (from, to) in tree::path(index, size) {
+    for (from, to) in merkle::path(index, size) {
         proof.push(range(tx, from, to).await?);
     }
     Ok(proof)
@@ -93,10 +91,10 @@ pub async fn entries(tx: &mut Tx, from: u64, limit: usize) -> Result<Vec<AuditEn
 
 async fn range(tx: &mut Tx, from: u64, to: u64) -> Result<Sha256> {
     let mut hashes = Vec::new();
-    for (level, index) in tree::cover(from, to) {
+    for (level, index) in merkle::cover(from, to) {
         hashes.push(node(tx, level, index).await?);
     }
-    Ok(tree::fold(&hashes))
+    Ok(merkle::fold(&hashes))
 }
 
 async fn node(tx: &mut Tx, level: u32, index: u64) -> Result<Sha256> {

@@ -9,7 +9,6 @@
 
 mod checkpoint;
 mod entry;
-pub mod tree;
 mod verify;
 
 pub use checkpoint::{checkpoint, latest_checkpoint};

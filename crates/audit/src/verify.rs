@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use cofferdam_types::{Error, Result, Sha256};
-
-use crate::{
-    Entry,
-    checkpoint::parse,
-    tree::{Roller, leaf},
+use cofferdam_types::{
+    Error, Result, Sha256,
+    merkle::{Roller, leaf},
 };
+
+use crate::{Entry, checkpoint::parse};
 
 /// Takes the checkpoints first, then every entry in order, and says whether the log holds.
 pub struct Verifier {

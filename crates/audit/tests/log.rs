@@ -1,8 +1,8 @@
 //! The log in a real database, on both: what it proves and what it notices.
 
-use cofferdam_audit::{Entry, Verifier, append, checkpoint, entries, inclusion, root, size, tree};
+use cofferdam_audit::{Entry, Verifier, append, checkpoint, entries, inclusion, root, size};
 use cofferdam_store::Db;
-use cofferdam_types::{ErrorKind, Timestamp};
+use cofferdam_types::{ErrorKind, Timestamp, merkle};
 use serde_json::json;
 
 async fn databases() -> Vec<(tempfile::TempDir, Db)> {
@@ -65,8 +65,8 @@ async fn an_honest_log_holds_and_every_entry_proves_its_place() {
         assert_eq!(head, report.root, "the stored nodes and the entries agree");
         for index in 0..total {
             let proof = inclusion(&mut tx, index, total).await.unwrap();
-            let leaf = tree::leaf(bodies[usize::try_from(index).unwrap()].as_bytes());
-            assert!(tree::included(&leaf, index, total, &proof, &head), "entry {index}");
+            let leaf = merkle::leaf(bodies[usize::try_from(index).unwrap()].as_bytes());
+            assert!(merkle::included(&leaf, index, total, &proof, &head), "entry {index}");
         }
         assert_eq!(inclusion(&mut tx, total, total).await.unwrap_err().kind(), ErrorKind::Invalid);
     }

@@ -13,6 +13,7 @@ mod memory;
 mod output;
 mod personal;
 mod projects;
+mod signals;
 mod site;
 mod toolchain;
 

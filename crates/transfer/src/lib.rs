@@ -27,7 +27,6 @@ mod limits;
 mod manifest;
 mod media;
 mod medium;
-mod merkle;
 mod name;
 mod pack;
 mod parity;

@@ -10,7 +10,10 @@ use std::{
 
 use cofferdam_delta::Recipe;
 use cofferdam_trust::Envelope;
-use cofferdam_types::{Sha256, Sha256Hasher};
+use cofferdam_types::{
+    Sha256, Sha256Hasher,
+    merkle::{Roller, leaf},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -19,7 +22,6 @@ use crate::{
     limits::{
         MAX_BLOBS, MAX_FILES, MAX_LINE_BYTES, MAX_PACK_BYTES, MAX_PACK_RAW, MAX_PACKS, MAX_RECIPE_BYTES,
     },
-    merkle::Merkle,
     refusal::Refusal,
 };
 
@@ -141,8 +143,8 @@ pub struct Index {
     pub required: Vec<(Sha256, u64)>,
     pub recipes: Vec<RecipeLine>,
     pub totals: Totals,
-    pub base: Merkle,
-    pub items: Merkle,
+    pub base: Roller,
+    pub items: Roller,
     pub item_bytes: u64,
     wanted: Vec<Sha256>,
     seen: Vec<[u8; 16]>,
@@ -250,7 +252,7 @@ impl Index {
         if self.required.last().is_some_and(|last| last.0 >= sha256) {
             return Err(bad("its `requires` lines are not in ascending order"));
         }
-        self.base.add(Record::Requires { sha256, size }.line()?.as_bytes());
+        self.base.push(leaf(Record::Requires { sha256, size }.line()?.as_bytes()));
         self.required.push((sha256, size));
         Ok(())
     }
@@ -319,7 +321,7 @@ impl Index {
         if !crate::door::is_flat_name(name) || self.names.last().is_some_and(|last| last >= name) {
             return Err(bad(format!("the file name `{}` is not allowed here", name.escape_debug())));
         }
-        self.items.add(record.line()?.as_bytes());
+        self.items.push(leaf(record.line()?.as_bytes()));
         // Some file systems would take two such names for one.
         self.see(&format!("file\n{}", name.to_ascii_lowercase()));
         self.item_bytes = add(self.item_bytes, *size)?;
@@ -397,12 +399,12 @@ impl Index {
 
     /// The Merkle root over what is required, for the header.
     pub fn base(&self) -> Option<Base> {
-        (!self.required.is_empty()).then(|| Base { root: self.base.root(), count: self.base.leaves() })
+        (!self.required.is_empty()).then(|| Base { root: self.base.root(), count: self.base.size() })
     }
 
     /// The Merkle root over the flat files, for the header.
     pub fn items(&self, suite: Suite) -> Option<Items> {
-        let (root, count, bytes) = (self.items.root(), self.items.leaves(), self.item_bytes);
+        let (root, count, bytes) = (self.items.root(), self.items.size(), self.item_bytes);
         (suite == Suite::Inspectable).then_some(Items { root, count, bytes })
     }
 

@@ -7,7 +7,10 @@
 use cofferdam_trust::{
     Envelope, SigningKey, Statement, Subject, VerifyingKey, sign_statement, verify_statement,
 };
-use cofferdam_types::{Error, ErrorKind, Result, Sha256, SiteName, Timestamp};
+use cofferdam_types::{
+    Error, ErrorKind, Result, Sha256, SiteName, Timestamp,
+    merkle::{Roller, leaf},
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Predicate type of a receipt.
@@ -122,9 +125,9 @@ impl Inventory {
     /// Over digests in ascending order.
     #[must_use]
     pub fn of<'a>(held: impl IntoIterator<Item = &'a Sha256>) -> Self {
-        let mut tree = crate::merkle::Merkle::default();
-        held.into_iter().for_each(|digest| tree.add(&digest.0));
-        Self { root: tree.root(), count: tree.leaves() }
+        let mut tree = Roller::default();
+        held.into_iter().for_each(|digest| tree.push(leaf(&digest.0)));
+        Self { root: tree.root(), count: tree.size() }
     }
 }
 

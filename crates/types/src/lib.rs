@@ -9,6 +9,7 @@ mod digest;
 mod error;
 mod ids;
 mod image;
+pub mod merkle;
 mod names;
 pub mod platform;
 mod purl;

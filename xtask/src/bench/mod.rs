@@ -3,6 +3,7 @@
 //!
 //! A bench prints what it measured on this machine and never a number from elsewhere.
 
+mod advisories;
 mod client;
 pub mod load;
 mod peers;
@@ -26,6 +27,7 @@ type Bench = (&'static str, fn() -> Outcome);
 
 /// Every bench by name.
 const BENCHES: &[Bench] = &[
+    ("advisories", advisories::run),
     ("npm", registry::npm_packument),
     ("push", push::run),
     ("pypi", registry::pypi_page),

@@ -4,7 +4,7 @@
 
 use std::{future::Future, hash::BuildHasher as _, time::Duration};
 
-use cofferdam_types::{Clock, Error, Result, Timestamp};
+use cofferdam_types::{Clock, Result, Timestamp};
 
 /// The shortest distance between rounds.
 const LEAST: Duration = Duration::from_secs(60);
@@ -103,28 +103,12 @@ fn random() -> u64 {
     std::hash::RandomState::new().hash_one(0)
 }
 
-/// Ends with the first SIGINT or SIGTERM.
-///
-/// # Errors
-/// `Internal` when signals cannot be listened for.
-pub fn stopped() -> Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let failed = |e| Error::io("listening for signals", e);
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::{Cell, RefCell};
 
     use cofferdam_testkit::TestClock;
+    use cofferdam_types::Error;
 
     use super::*;
 

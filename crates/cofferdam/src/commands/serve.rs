@@ -25,6 +25,7 @@ use crate::{
     cli::ServeArgs,
     config::Config,
     home::Home,
+    signals::stopped,
     site::{self, Opened},
     toolchain::{Toolchain, door},
 };
@@ -139,10 +140,7 @@ fn announce(config: &Config, address: SocketAddr) {
 }
 
 async fn until_told(stdin_too: bool) -> Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let failed = |e| Error::io("listening for signals", e);
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let signal = stopped()?;
     let stdin = async {
         if stdin_too {
             let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await;
@@ -151,8 +149,7 @@ async fn until_told(stdin_too: bool) -> Result<()> {
         }
     };
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = signal => {}
         () = stdin => {}
     }
     Ok(())

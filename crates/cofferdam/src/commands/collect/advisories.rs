@@ -8,10 +8,10 @@ use std::{collections::BTreeSet, path::PathBuf};
 use cofferdam_crossing::Observed;
 use cofferdam_lockfiles::Ecosystem;
 use cofferdam_scan::{Bounds, Index, ecosystem_of};
-use cofferdam_types::{Error, Result};
+use cofferdam_types::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
 
-use super::resolve::web_path;
+use super::{fetch::follow, resolve::web_path};
 use crate::{
     client::Client,
     commands::{mentions::mentions_of, record::Session},
@@ -156,7 +156,12 @@ async fn fetch(client: &Client, session: &Session, address: &str) -> Result<temp
     let suffix = if end == "jsonl" || end == "ndjson" { format!(".{end}") } else { String::new() };
     let mut file = tempfile::Builder::new().suffix(&suffix).tempfile().map_err(failed)?;
     let recorder = client.named(&session.record);
-    let mut body = recorder.stream(&path).await?;
+    let (_, mut body) = follow(&recorder, &path, None, None).await?;
+    if !body.status().is_success() {
+        let text = format!("{address} answers {}", body.status().as_u16());
+        return Err(Error::new(ErrorKind::Unavailable, "upstream-status", text)
+            .hint("name the address of a feed in the OSV schema"));
+    }
     while let Some(chunk) = recorder.chunk(&mut body).await? {
         file.write_all(&chunk).map_err(failed)?;
     }

@@ -23,9 +23,10 @@ use crate::{
         Context,
         known::Known,
         record::{record_build, rehearse_build},
-        schedule::{self, Schedule},
+        schedule::Schedule,
     },
     output,
+    signals::stopped,
 };
 
 /// Updates once, or at a distance in time until a signal comes.
@@ -35,12 +36,7 @@ pub async fn run(context: &Context, client: &Client, arguments: &CollectArgs) ->
     };
     let schedule = Schedule { every, clock: &SystemClock };
     let code = schedule
-        .run(
-            schedule::stopped()?,
-            || round(context, client, arguments),
-            tokio::time::sleep,
-            |line| eprintln!("{line}"),
-        )
+        .run(stopped()?, || round(context, client, arguments), tokio::time::sleep, |line| eprintln!("{line}"))
         .await;
     Ok(ExitCode::from(code))
 }

@@ -17,11 +17,11 @@ use cofferdam_format_kit::{
     joined::{Finding, Joined, Origin, UpstreamKeys, Verdict},
 };
 use cofferdam_trust::note;
-use cofferdam_types::{Result, Sha256};
+use cofferdam_types::{Result, Sha256, merkle};
 
 use super::{
     Answer, dirhash,
-    tiles::{self, Included, Place, Tiles},
+    tiles::{Included, Place, Tiles},
 };
 
 /// The kind of proof, and the code of a failure.
@@ -219,7 +219,7 @@ fn record(text: &str, base: &str, asked: &str, keys: &Keys) -> Option<Record> {
         place = Some(at(module, version));
         *(if is_zip { &mut zip } else { &mut go_mod }) = Some(digest.to_owned());
     }
-    let leaf = tiles::leaf(entry.as_bytes());
+    let leaf = merkle::leaf(entry.as_bytes());
     Some(Record { base: base.into(), id: id.parse().ok()?, leaf, at: place?, zip, go_mod, head, database })
 }
 
@@ -413,18 +413,14 @@ mod tests {
         dirhash::of_zip(file.reopen().unwrap()).unwrap()
     }
 
-    fn parent(left: &Sha256, right: &Sha256) -> Sha256 {
-        Sha256::of(&[&[1][..], &left.0, &right.0].concat())
-    }
-
     /// The module, and the database's answer for it as the second of three records.
     fn world(listed: &str, tiles: bool) -> World {
         let mut world = World::new();
         world.add(&format!("{FERRY}.zip"), &archive());
         world.add(&format!("{FERRY}.mod"), b"module harbour.example/Ferry\n");
         let entry = sums(listed);
-        let leaves = [tiles::leaf(b"one"), tiles::leaf(entry.as_bytes()), tiles::leaf(b"three")];
-        let root = parent(&parent(&leaves[0], &leaves[1]), &leaves[2]);
+        let leaves = [merkle::leaf(b"one"), merkle::leaf(entry.as_bytes()), merkle::leaf(b"three")];
+        let root = merkle::parent(&merkle::parent(&leaves[0], &leaves[1]), &leaves[2]);
         let lookup = format!("1\n{entry}\n{}", world.head(3, &root));
         world.add(&format!("{SUMS}/lookup/harbour.example/!ferry@v1.0.0"), lookup.as_bytes());
         if tiles {
@@ -515,8 +511,9 @@ mod tests {
         let mut world = world(&h1(&archive()), false);
         let entry = sums(&h1(&archive()));
         let leaves = [b"one".to_vec(), entry.into_bytes(), b"three".to_vec(), b"four".to_vec()]
-            .map(|l| tiles::leaf(&l));
-        let root = parent(&parent(&leaves[0], &leaves[1]), &parent(&leaves[2], &leaves[3]));
+            .map(|l| merkle::leaf(&l));
+        let root =
+            merkle::parent(&merkle::parent(&leaves[0], &leaves[1]), &merkle::parent(&leaves[2], &leaves[3]));
         world.add(&format!("{SUMS}/latest"), world.head(4, &root).as_bytes());
         let row: Vec<u8> = leaves.iter().flat_map(|l| l.0).collect();
         world.add(&format!("{SUMS}/tile/8/0/000.p/4"), &row);

@@ -3,7 +3,10 @@
 
 use std::collections::HashMap;
 
-use cofferdam_types::{Sha256, Sha256Hasher};
+use cofferdam_types::{
+    Sha256,
+    merkle::{cover, fold, parent, path},
+};
 
 /// Entries of a tree at the most: far more than there will be, and no sum below overflows.
 pub const MOST_ENTRIES: u64 = 1 << 48;
@@ -88,20 +91,8 @@ impl Tiles {
         if size > MOST_ENTRIES || index >= size {
             return if index < size { Included::Unknown } else { Included::No };
         }
-        let (mut from, mut to, mut beside) = (0, size, Vec::new());
-        while to - from > 1 {
-            // The largest power of two that is smaller.
-            let middle = from + (1 << (to - from - 1).ilog2());
-            if index < middle {
-                beside.push((middle, to));
-                to = middle;
-            } else {
-                beside.push((from, middle));
-                from = middle;
-            }
-        }
         let mut hash = leaf;
-        for (from, to) in beside.into_iter().rev() {
+        for (from, to) in path(index, size) {
             let Some(sibling) = self.range(from, to) else { return Included::Unknown };
             hash = if from > index { parent(&hash, &sibling) } else { parent(&sibling, &hash) };
         }
@@ -109,36 +100,16 @@ impl Tiles {
     }
 
     /// The hash over entries `from..to`, which is cut as the tree is.
-    fn range(&self, mut from: u64, to: u64) -> Option<Sha256> {
-        let mut nodes = Vec::new();
-        while from < to {
-            let aligned = if from == 0 { 63 } else { from.trailing_zeros() };
-            let level = aligned.min((to - from).ilog2());
-            nodes.push(self.node(level, from >> level)?);
-            from += 1 << level;
-        }
-        nodes.into_iter().rev().reduce(|right, left| parent(&left, &right))
+    fn range(&self, from: u64, to: u64) -> Option<Sha256> {
+        let nodes = cover(from, to).into_iter().map(|(level, index)| self.node(level, index));
+        nodes.collect::<Option<Vec<_>>>().map(|nodes| fold(&nodes))
     }
-}
-
-fn parent(left: &Sha256, right: &Sha256) -> Sha256 {
-    let mut hasher = Sha256Hasher::default();
-    hasher.update(&[1]);
-    hasher.update(&left.0);
-    hasher.update(&right.0);
-    hasher.finish()
-}
-
-/// The hash of an entry.
-pub fn leaf(entry: &[u8]) -> Sha256 {
-    let mut hasher = Sha256Hasher::default();
-    hasher.update(&[0]);
-    hasher.update(entry);
-    hasher.finish()
 }
 
 #[cfg(test)]
 mod tests {
+    use cofferdam_types::merkle::leaf;
+
     use super::*;
 
     /// The root over leaves, by the definition.

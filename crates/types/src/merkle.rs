@@ -1,6 +1,9 @@
-//! The tree itself: RFC 6962, section 2.1. Pure.
+//! Merkle trees: RFC 6962, section 2.1, of the audit log, of a transfer's lists and of Go's checksum database. Pure.
+//!
+//! Where hashes are kept is the caller's business: the functions say which subtrees are needed. Must never believe a proof that
+//! does not lead to the root.
 
-use cofferdam_types::{Sha256, Sha256Hasher};
+use crate::{Sha256, Sha256Hasher};
 
 /// The hash of a leaf.
 #[must_use]
