@@ -1,6 +1,10 @@
 //! Advisories: an update that leaves an advisory's range is named first, with the destination that still lacks it.
 
-use std::fs;
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpListener,
+};
 
 use serde_json::{Value, json};
 
@@ -44,6 +48,21 @@ fn with_feed(upstream: &Site) -> String {
     let answer = upstream.send(&developer, "PUT", path, feed().as_bytes());
     assert_eq!(answer.status, 201, "{}", answer.text());
     format!("{}{path}", upstream.url)
+}
+
+/// An address that leads to another one, asked once.
+fn leading_to(target: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/latest.jsonl", listener.local_addr().unwrap());
+    let answer =
+        format!("HTTP/1.1 302 Found\r\nlocation: {target}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut question = [0; 4096];
+        let _ = stream.read(&mut question).unwrap();
+        stream.write_all(answer.as_bytes()).unwrap();
+    });
+    address
 }
 
 #[test]
@@ -123,4 +142,10 @@ fn a_list_of_wants_brings_a_feed_from_the_base_that_a_person_sets() {
         outside.by_with(folder.path(), &set, officer, &["collect", "feeds", "--advisories", "pypi"]).ok();
     assert_eq!(word["feeds"][0]["advisories"], 3, "{word}");
     assert_eq!(word["not_judged"].as_array().unwrap().len(), 1, "a feed is judged by nobody: {word}");
+    // One that leads elsewhere is followed through the site, which keeps each step.
+    let leading = leading_to(&address);
+    let led = outside.by(officer, &["collect", "feeds", "--advisories", &leading]).ok();
+    assert_eq!(led["feeds"][0]["advisories"], 3, "{led}");
+    let steps = outside.by(officer, &["collect", "advisories"]).ok();
+    assert_eq!(steps["items"].as_array().unwrap().len(), 2, "{steps}");
 }
