@@ -25,31 +25,65 @@ const CHUNK: usize = 256 * 1024;
 /// A batch on the local disk.
 pub struct LocalBatch {
     blobs: LocalBlobs,
-    waiting: Vec<Waiting>,
+    taken: Vec<Taken>,
     buffer: Vec<u8>,
 }
 
-/// A blob whose bytes are written and not yet durable.
-struct Waiting {
+/// A blob of the batch.
+struct Taken {
     temporary: TemporaryPath,
     path: PathBuf,
     /// Only while there are fewer than [`MANY`]: a process may not hold a file open for each of thousands.
     file: Option<File>,
 }
 
+/// A blob whose bytes are written and not yet durable, and the path that it will have.
+pub(crate) struct Waiting<'a> {
+    pub temporary: &'a TemporaryPath,
+    pub path: PathBuf,
+    /// The first [`MANY`] have theirs.
+    pub file: Option<&'a File>,
+}
+
+/// Steps 2 to 4 of the crate's first lines, with few waits for all together.
+pub(crate) fn commit(waiting: &[Waiting<'_>]) -> Result<()> {
+    let failed = |e| Error::io("keeping blobs", e);
+    make_durable(waiting).map_err(failed)?;
+    let mut folders = BTreeSet::new();
+    for Waiting { temporary, path, .. } in waiting {
+        let folder = path.parent().map(PathBuf::from).unwrap_or_default();
+        if !folder.exists() {
+            fs::create_dir_all(&folder).map_err(failed)?;
+            folders.extend(folder.parent().map(PathBuf::from));
+        }
+        fs::rename(&temporary.0, path).map_err(failed)?;
+        folders.insert(folder);
+    }
+    if folders.len() < MANY {
+        return folders.iter().try_for_each(|folder| sync_folder(folder));
+    }
+    match folders.first() {
+        Some(folder) => {
+            let file = File::open(folder).map_err(failed)?;
+            rustix::fs::syncfs(&file).map_err(|e| failed(e.into()))
+        }
+        None => Ok(()),
+    }
+}
+
+fn make_durable(waiting: &[Waiting<'_>]) -> std::io::Result<()> {
+    if waiting.len() < MANY {
+        return waiting.iter().filter_map(|w| w.file).try_for_each(File::sync_data);
+    }
+    match waiting.first().and_then(|w| w.file) {
+        Some(file) => Ok(rustix::fs::syncfs(file)?),
+        None => Ok(()),
+    }
+}
+
 impl LocalBatch {
     pub fn new(blobs: LocalBlobs) -> Self {
-        Self { blobs, waiting: Vec::new(), buffer: vec![0; CHUNK] }
-    }
-
-    fn make_durable(&self) -> std::io::Result<()> {
-        if self.waiting.len() < MANY {
-            return self.waiting.iter().filter_map(|w| w.file.as_ref()).try_for_each(File::sync_data);
-        }
-        match self.waiting.first().and_then(|w| w.file.as_ref()) {
-            Some(file) => Ok(rustix::fs::syncfs(file)?),
-            None => Ok(()),
-        }
+        Self { blobs, taken: Vec::new(), buffer: vec![0; CHUNK] }
     }
 }
 
@@ -82,33 +116,18 @@ impl Batch for LocalBatch {
             .set_permissions(fs::Permissions::from_mode(0o444))
             .map_err(|e| Error::io("keeping a blob", e))?;
         let Temporary { file, path: temporary } = temporary;
-        let file = (self.waiting.len() < MANY - 1).then_some(file);
-        self.waiting.push(Waiting { temporary, path, file });
+        let file = (self.taken.len() < MANY - 1).then_some(file);
+        self.taken.push(Taken { temporary, path, file });
         Ok(digests)
     }
 
     fn commit(&mut self) -> Result<()> {
-        let failed = |e| Error::io("keeping blobs", e);
-        self.make_durable().map_err(failed)?;
-        let mut folders = BTreeSet::new();
-        for Waiting { temporary, path, .. } in self.waiting.drain(..) {
-            let folder = path.parent().map(PathBuf::from).unwrap_or_default();
-            if !folder.exists() {
-                fs::create_dir_all(&folder).map_err(failed)?;
-                folders.extend(folder.parent().map(PathBuf::from));
-            }
-            fs::rename(&temporary.0, &path).map_err(failed)?;
-            folders.insert(folder);
-        }
-        if folders.len() < MANY {
-            return folders.iter().try_for_each(|folder| sync_folder(folder));
-        }
-        match folders.first() {
-            Some(folder) => {
-                let file = File::open(folder).map_err(failed)?;
-                rustix::fs::syncfs(&file).map_err(|e| failed(e.into()))
-            }
-            None => Ok(()),
-        }
+        let taken = std::mem::take(&mut self.taken);
+        let waiting = taken.iter().map(|Taken { temporary, path, file }| Waiting {
+            temporary,
+            path: path.clone(),
+            file: file.as_ref(),
+        });
+        commit(&waiting.collect::<Vec<_>>())
     }
 }

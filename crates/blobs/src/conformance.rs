@@ -57,4 +57,25 @@ pub async fn check(blobs: &dyn Blobs) {
     assert_eq!(blobs.list(Some(all[0]), 10).await.expect("listing works"), all[1..]);
     assert!(blobs.delete(&empty.sha256).await.expect("removing works"));
     assert_eq!(blobs.size(&empty.sha256).await.expect("asking works"), None);
+
+    let staged = blobs.stage(body(&[b"sta", b"ged"]), 100).await.expect("a body is staged");
+    let name = staged.digests().sha256;
+    assert_eq!(name, Sha256::of(b"staged"), "its name is the digest");
+    assert_eq!(read(blobs, &name, None).await, b"staged", "it can be read before it is kept");
+    assert_eq!(blobs.size(&name).await.expect("asking works"), Some(6));
+    let twice = blobs.stage(body(&[b"staged"]), 100).await.expect("the same bytes are staged twice");
+    drop(staged);
+    assert_eq!(read(blobs, &name, None).await, b"staged", "the other one is still there");
+    drop(twice);
+    assert_eq!(blobs.size(&name).await.expect("asking works"), None, "what was not kept was never there");
+    let mut many = Vec::new();
+    for n in 0..20u8 {
+        many.push(blobs.stage(body(&[&[n / 2]]), 1).await.expect("a body is staged"));
+    }
+    blobs.keep(many).await.expect("many are kept together, some of them twice");
+    for n in 0..10u8 {
+        assert_eq!(read(blobs, &Sha256::of(&[n]), None).await, [n], "kept");
+    }
+    assert_eq!(blobs.list(None, 100).await.expect("listing works").len(), 11, "each once");
+    blobs.keep(Vec::new()).await.expect("nothing is kept");
 }

@@ -15,11 +15,15 @@
 //!
 //! A crash before 3 leaves a file in `tmp/`, removed at the next start; a crash between 3 and 4 may
 //! lose a name that nobody was told about. A row that names a blob is written after 4.
+//!
+//! `stage` stops after 1: such a blob can be read by its digest, and is gone with the process unless `keep` takes
+//! it through the rest.
 
 mod batch;
 pub mod conformance;
 mod hash;
 mod local;
+mod staged;
 mod verify;
 
 use std::{fs::File, io::Read, ops::Range, pin::Pin};
@@ -31,6 +35,7 @@ use futures::Stream;
 
 pub use hash::MultiHasher;
 pub use local::LocalBlobs;
+pub use staged::Staged;
 
 /// Bytes that arrive over time.
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
@@ -45,6 +50,19 @@ pub trait Blobs: Send + Sync + 'static {
     /// `TooLarge` past the limit, `NoSpace` when the disk is full, the stream's own error. Nothing
     /// is kept in any of these cases.
     async fn put(&self, body: ByteStream, limit: u64) -> Result<Digests>;
+
+    /// Takes a stream as [`Blobs::put`] does, and does not wait for the disk: the blob can be read at once, and is
+    /// durable only after [`Blobs::keep`]. Dropped before, it was never there.
+    ///
+    /// # Errors
+    /// As [`Blobs::put`].
+    async fn stage(&self, body: ByteStream, limit: u64) -> Result<Staged>;
+
+    /// Makes staged blobs durable, with few waits for all of them together.
+    ///
+    /// # Errors
+    /// `NoSpace`, `Internal`. Some of them may be kept then; those that are, are whole.
+    async fn keep(&self, staged: Vec<Staged>) -> Result<()>;
 
     /// The size of a blob in bytes, or `None` when it is not here.
     ///

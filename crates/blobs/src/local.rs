@@ -18,7 +18,12 @@ use cofferdam_types::{Digests, Error, ErrorKind, Result, Sha256, Sha256Hasher};
 use futures::StreamExt as _;
 use tokio::{sync::mpsc, task::spawn_blocking};
 
-use crate::{Batch, Blobs, ByteStream, MultiHasher, batch::LocalBatch, verify::verified};
+use crate::{
+    Batch, Blobs, ByteStream, MultiHasher, Staged,
+    batch::{LocalBatch, Waiting, commit},
+    staged::Shelf,
+    verify::verified,
+};
 
 /// Chunks between the network and the disk: enough to keep both busy, small enough to forget.
 const CHUNK: usize = 256 * 1024;
@@ -29,6 +34,7 @@ const IN_FLIGHT: usize = 8;
 pub struct LocalBlobs {
     root: Arc<PathBuf>,
     next: Arc<AtomicU64>,
+    staged: Arc<Shelf>,
 }
 
 impl LocalBlobs {
@@ -45,7 +51,7 @@ impl LocalBlobs {
             fs::remove_file(entry.map_err(failed)?.path()).map_err(failed)?;
         }
         sync_folder(root)?;
-        Ok(Self { root: Arc::new(root.to_owned()), next: Arc::default() })
+        Ok(Self { root: Arc::new(root.to_owned()), next: Arc::default(), staged: Arc::default() })
     }
 
     pub(crate) fn temporary(&self) -> Result<Temporary> {
@@ -58,14 +64,20 @@ impl LocalBlobs {
     }
 
     fn open_blob(&self, sha256: &Sha256) -> Result<File> {
-        File::open(self.path(sha256)).map_err(|e| match e.kind() {
+        let path = self.path(sha256);
+        let opened = File::open(&path).or_else(|error| match self.staged.find(sha256) {
+            // It may have been kept between the two looks.
+            Some(staged) => File::open(staged).or_else(|_| File::open(&path)),
+            None => Err(error),
+        });
+        opened.map_err(|e| match e.kind() {
             IoKind::NotFound => Error::not_found(format!("there is no blob {sha256}")),
             _ => Error::io(format!("opening the blob {sha256}"), e),
         })
     }
 
-    /// Step 1 to 4 for chunks that arrive over a channel. Runs in a blocking task.
-    fn write(&self, mut chunks: mpsc::Receiver<Result<Bytes>>, limit: u64) -> Result<Digests> {
+    /// Step 1 for chunks that arrive over a channel. Runs in a blocking task.
+    fn write(&self, mut chunks: mpsc::Receiver<Result<Bytes>>, limit: u64) -> Result<Staged> {
         let mut temporary = self.temporary()?;
         let mut hasher = MultiHasher::default();
         let mut whole = false;
@@ -88,26 +100,23 @@ impl LocalBlobs {
         if !whole {
             return Err(Error::invalid("body-broken", "the body ended before it was complete"));
         }
-        let digests = hasher.finish();
-        self.keep(temporary, &digests.sha256)?;
-        Ok(digests)
+        Ok(Staged::new(hasher.finish(), temporary, &self.staged))
     }
 
-    fn keep(&self, temporary: Temporary, sha256: &Sha256) -> Result<()> {
-        let path = self.path(sha256);
-        if path.exists() {
-            return Ok(());
+    /// Steps 2 to 4, for those that are not there yet.
+    fn keep_blocking(&self, staged: &[Staged]) -> Result<()> {
+        let mut waiting = Vec::new();
+        for one in staged {
+            let path = self.path(&one.digests().sha256);
+            if path.exists() {
+                continue;
+            }
+            let Temporary { file, path: temporary } = one.temporary();
+            let failed = |e| Error::io("keeping a blob", e);
+            file.set_permissions(fs::Permissions::from_mode(0o444)).map_err(failed)?;
+            waiting.push(Waiting { temporary, path, file: Some(file) });
         }
-        let failed = |e| Error::io("keeping a blob", e);
-        temporary.file.set_permissions(fs::Permissions::from_mode(0o444)).map_err(failed)?;
-        temporary.file.sync_data().map_err(failed)?;
-        let folder = path.parent().unwrap_or(&self.root);
-        if !folder.exists() {
-            fs::create_dir_all(folder).map_err(failed)?;
-            sync_folder(&self.root.join("sha256"))?;
-        }
-        fs::rename(&temporary.path.0, &path).map_err(failed)?;
-        sync_folder(folder)
+        commit(&waiting)
     }
 
     fn list_blocking(&self, after: Option<Sha256>, limit: usize) -> Result<Vec<Sha256>> {
@@ -133,12 +142,14 @@ impl LocalBlobs {
 }
 
 /// A file in `tmp/`, open for writing.
+#[derive(Debug)]
 pub(crate) struct Temporary {
     pub(crate) file: File,
     pub(crate) path: TemporaryPath,
 }
 
 /// Where a file in `tmp/` lies: it is gone when this is dropped, unless it was renamed.
+#[derive(Debug)]
 pub(crate) struct TemporaryPath(pub(crate) PathBuf);
 
 impl Temporary {
@@ -203,7 +214,14 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 
 #[async_trait]
 impl Blobs for LocalBlobs {
-    async fn put(&self, mut body: ByteStream, limit: u64) -> Result<Digests> {
+    async fn put(&self, body: ByteStream, limit: u64) -> Result<Digests> {
+        let staged = self.stage(body, limit).await?;
+        let digests = staged.digests().clone();
+        self.keep(vec![staged]).await?;
+        Ok(digests)
+    }
+
+    async fn stage(&self, mut body: ByteStream, limit: u64) -> Result<Staged> {
         let (sender, receiver) = mpsc::channel(IN_FLIGHT);
         let this = self.clone();
         let writer = spawn_blocking(move || this.write(receiver, limit));
@@ -224,12 +242,21 @@ impl Blobs for LocalBlobs {
         writer.await.map_err(|e| Error::internal("the blob writer panicked", e))?
     }
 
+    async fn keep(&self, staged: Vec<Staged>) -> Result<()> {
+        if staged.is_empty() {
+            return Ok(());
+        }
+        let this = self.clone();
+        blocking(move || this.keep_blocking(&staged)).await
+    }
+
     async fn size(&self, sha256: &Sha256) -> Result<Option<u64>> {
-        let path = self.path(sha256);
-        blocking(move || match fs::metadata(&path) {
-            Ok(meta) => Ok(Some(meta.len())),
-            Err(e) if e.kind() == IoKind::NotFound => Ok(None),
-            Err(e) => Err(Error::io("asking for a blob", e)),
+        let (this, sha256) = (self.clone(), *sha256);
+        blocking(move || match this.open_blob(&sha256).map(|file| file.metadata()) {
+            Ok(Ok(meta)) => Ok(Some(meta.len())),
+            Ok(Err(e)) => Err(Error::io("asking for a blob", e)),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
         })
         .await
     }
