@@ -108,11 +108,14 @@ impl Crossing {
     ///
     /// # Errors
     /// `NotFound` when there is no such recording; `TooLarge` when the machine says too much; `VerificationFailed` when
-    /// a proof of upstream's does not hold: the recording has ended, and is not rehearsed nor packed with that item.
+    /// a proof of upstream's does not hold: the recording has ended, and is not rehearsed nor packed with that item;
+    /// `not-kept` when something that the build was given could not be kept: the recording has ended, as failed.
     pub async fn end_recording(&self, id: RecordingId, ended: Ended, actor: &str) -> Result<Collection> {
         let Ended { exit_code, observed, mentions, listed, note_keys } = ended;
         let (observed, mentions) = (paper(&observed)?, paper(&mentions)?);
+        let settled = self.registry().settle(id).await;
         let state = match (exit_code, listed) {
+            _ if settled.is_err() => "failed",
             (0, true) => "listed",
             (0, false) => "recorded",
             _ => "failed",
@@ -134,6 +137,7 @@ impl Crossing {
         let mut tx = self.db().write().await?;
         log(&mut tx, actor, "recording.end", &format!("recording:{id}"), detail, now).await?;
         tx.commit().await?;
+        settled?;
         joined.refuse_wrong(&collection)?;
         Ok(collection)
     }

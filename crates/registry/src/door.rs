@@ -1,9 +1,12 @@
 //! The door to bytes that formats get: blobs, and the digests that the database remembers of them.
 
-use std::{fs::File, sync::Arc};
+use std::{
+    fs::File,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use async_trait::async_trait;
-use cofferdam_blobs::Blobs;
+use cofferdam_blobs::{Blobs, Staged};
 use cofferdam_format_kit::{ByteStream, Door};
 use cofferdam_store::Db;
 use cofferdam_types::{Clock, Digests, Error, Result, Sha256};
@@ -44,5 +47,51 @@ impl Door for BlobDoor {
 
     async fn file(&self, sha256: &Sha256) -> Result<File> {
         self.blobs.file(sha256).await
+    }
+}
+
+/// [`Door`] of one thing that is recorded: what is put is staged, and becomes durable and known with the commit that
+/// names it.
+pub(crate) struct StagingDoor {
+    door: BlobDoor,
+    staged: Mutex<Vec<Staged>>,
+}
+
+impl StagingDoor {
+    pub(crate) fn new(door: BlobDoor) -> Self {
+        Self { door, staged: Mutex::default() }
+    }
+
+    /// What was put, to be kept.
+    pub(crate) fn into_staged(self) -> Vec<Staged> {
+        self.staged.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn staged<T>(&self, with: impl FnOnce(&mut Vec<Staged>) -> T) -> T {
+        with(&mut self.staged.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[async_trait]
+impl Door for StagingDoor {
+    async fn put(&self, body: ByteStream, limit: u64) -> Result<Digests> {
+        let staged = self.door.blobs.stage(body, limit).await?;
+        let digests = staged.digests().clone();
+        self.staged(|all| all.push(staged));
+        Ok(digests)
+    }
+
+    async fn digests(&self, sha256: &Sha256) -> Result<Digests> {
+        let staged = |all: &mut Vec<Staged>| {
+            all.iter().map(Staged::digests).find(|digests| digests.sha256 == *sha256).cloned()
+        };
+        match self.staged(staged) {
+            Some(digests) => Ok(digests),
+            None => self.door.digests(sha256).await,
+        }
+    }
+
+    async fn file(&self, sha256: &Sha256) -> Result<File> {
+        self.door.file(sha256).await
     }
 }

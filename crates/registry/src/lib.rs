@@ -13,11 +13,13 @@
 //! | `view` | one generation as a format sees it; groups and the rule against dependency confusion |
 //! | `render` | index documents of what a commit touched |
 //! | `serve` | answers to clients, what sessions were given, recording mirrors |
+//! | `behind` | commits of a recording that follow their answers |
 //! | `door` | blobs for formats |
 //!
 //! This crate must never know a particular format, speak HTTP, or dial out: a recording mirror asks
 //! an `Upstream` that the binary gives it on a connected site only.
 
+mod behind;
 mod door;
 mod gate;
 mod history;
@@ -61,6 +63,7 @@ struct Parts {
     public_url: String,
     documents: moka::future::Cache<Sha256, Bytes>,
     recording: Mutex<HashMap<String, Weak<Mutex<()>>>>,
+    behind: behind::Behind,
 }
 
 /// What a registry is made of.
@@ -97,6 +100,7 @@ impl Registry {
             public_url: parts.public_url,
             documents,
             recording: Mutex::default(),
+            behind: behind::Behind::default(),
         }))
     }
 

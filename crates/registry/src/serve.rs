@@ -14,12 +14,32 @@ use cofferdam_types::{
 use tokio::sync::Mutex;
 
 use crate::{
-    Cause, Commit, Mode, Registry, Session, kind_of,
+    Cause, Commit, Mode, Registry, Session,
+    behind::{Given, GivenFirst, NoteLater},
+    door::StagingDoor,
+    kind_of,
     view::{RepoView, TxHandle},
 };
 
 /// Characters of an asker's name that are kept.
 const LONGEST_ASKER: usize = 200;
+
+/// What answers a request.
+struct Found {
+    answer: Answer,
+    /// The request's own route, or the file that was meant.
+    route: Route,
+    /// Whether the session's note is made elsewhere.
+    noted: bool,
+}
+
+/// What the recorder brought.
+#[derive(Default)]
+struct RecordedFirst {
+    answer: Option<Answer>,
+    file: Option<String>,
+    noted: bool,
+}
 
 impl Registry {
     /// A read-only view of a repository's newest generation.
@@ -53,16 +73,20 @@ impl Registry {
         let format = self.format(&repository.format)?.clone();
         let answer = self.find(repository, &format, request, route, session).await;
         match &answer {
-            Ok((Answer { body: Body::Blob { sha256, .. }, .. }, Route::File { path, .. })) => {
+            Ok(Found { noted: true, .. }) => {}
+            Ok(Found {
+                answer: Answer { body: Body::Blob { sha256, .. }, .. },
+                route: Route::File { path, .. },
+                ..
+            }) => {
                 self.note_file(repository, path, sha256, session, request).await?;
             }
             Ok(_) => {}
             Err(error) => self.note_miss(repository, route, session, request, error).await?,
         }
-        answer.map(|(answer, _)| answer)
+        answer.map(|found| found.answer)
     }
 
-    /// The answer, and the route that it is one to: the request's own, or the file that was meant.
     async fn find(
         &self,
         repository: &RepositoryRow,
@@ -70,12 +94,12 @@ impl Registry {
         request: &Request,
         route: &Route,
         session: Session,
-    ) -> Result<(Answer, Route)> {
+    ) -> Result<Found> {
         let recorded = self.record_first(repository, format, request, route, session).await?;
-        let Recorded { answer: live, file, .. } = recorded.unwrap_or_default();
+        let RecordedFirst { answer: live, file, noted } = recorded.unwrap_or_default();
         let meant = file.map(|path| Route::File { path, package: None });
         if let Some(answer) = live {
-            return Ok((answer, meant.unwrap_or_else(|| route.clone())));
+            return Ok(Found { answer, route: meant.unwrap_or_else(|| route.clone()), noted });
         }
         let view = self.view(repository).await?.for_session(session);
         let route = match meant {
@@ -83,7 +107,7 @@ impl Registry {
             None => format.settle(request, route, &view).await?,
         };
         let answer = format.serve(request, &route, &view).await?;
-        Ok((answer, route))
+        Ok(Found { answer, route, noted })
     }
 
     /// Takes a client's publish through the format and the gate.
@@ -107,12 +131,11 @@ impl Registry {
         request: &Request,
         route: &Route,
         session: Session,
-    ) -> Result<Option<Recorded>> {
+    ) -> Result<Option<RecordedFirst>> {
         let Session::Recording(id, Mode::Record) = session else { return Ok(None) };
         let Some(want) = format.want(request, route) else { return Ok(None) };
         let Some((mirror, upstream)) = self.recording_mirror(repository).await? else { return Ok(None) };
-        let turn = self.turn(&mirror, &want).await;
-        let _alone = turn.lock().await;
+        let turn = self.turn(&mirror, &want).await.lock_owned().await;
         let view = self.patient_view(&mirror).await?.addressed_as(repository, self.public_url());
         let view = view.for_session(session);
         if let Want::File { path, .. } = &want
@@ -120,13 +143,21 @@ impl Registry {
         {
             return Ok(None);
         }
-        let recorded = format.record(&want, &view, upstream.as_ref(), &self.door()).await?;
+        let door = StagingDoor::new(self.door());
+        let Recorded { changes, answer, file } =
+            format.record(&want, &view, upstream.as_ref(), &door).await?;
         drop(view);
-        if !recorded.changes.is_empty() {
-            let actor = format!("recording:{id}");
-            self.commit(&mirror, &recorded.changes, Commit { actor: &actor, cause: Cause::Record }).await?;
+        let given = Given { recording: id, mirror, changes, staged: door.into_staged() };
+        if let (Some(Answer { body: Body::Blob { sha256, .. }, .. }), Some(path), false) =
+            (&answer, &file, given.changes.is_empty())
+        {
+            let (repository, request) = (repository.clone(), request.clone());
+            let note = NoteLater { repository, path: path.clone(), sha256: *sha256, request };
+            self.commit_behind(GivenFirst { given, note, _turn: turn }).await?;
+            return Ok(Some(RecordedFirst { answer, file, noted: true }));
         }
-        Ok(Some(recorded))
+        self.commit_given(given).await?;
+        Ok(Some(RecordedFirst { answer, file, noted: false }))
     }
 
     /// The mirror that records for a repository: itself, or the first mirror of a group.
@@ -152,7 +183,11 @@ impl Registry {
 
     /// One recorder for one thing at a time: ten clients that ask at once cost one download.
     async fn turn(&self, mirror: &RepositoryRow, want: &Want) -> Arc<Mutex<()>> {
-        let key = format!("{}\n{want:?}", mirror.name);
+        let key = match want {
+            // However it is asked for: two answers of one address are told apart by looking at both.
+            Want::Address { shown, .. } => format!("{}\n{shown}", mirror.name),
+            Want::Index { .. } | Want::File { .. } => format!("{}\n{want:?}", mirror.name),
+        };
         let mut turns = self.0.recording.lock().await;
         turns.retain(|_, turn| turn.strong_count() > 0);
         if let Some(turn) = turns.get(&key).and_then(std::sync::Weak::upgrade) {
@@ -171,9 +206,27 @@ impl Registry {
         session: Session,
         request: &Request,
     ) -> Result<()> {
-        let Some((kind, id)) = session.key() else { return Ok(()) };
+        if session.key().is_none() {
+            return Ok(());
+        }
         let mut tx = self.db().write_behind().await?;
-        let Some((owner, file)) = owner_of(&mut tx, repository, path, sha256).await? else { return Ok(()) };
+        let refused = self.note_in(&mut tx, repository, path, sha256, session, request).await?;
+        tx.commit().await?;
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// Notes a file in a session's name; the error is what the client is told instead of the file.
+    pub(crate) async fn note_in(
+        &self,
+        tx: &mut Tx,
+        repository: &RepositoryRow,
+        path: &str,
+        sha256: &Sha256,
+        session: Session,
+        request: &Request,
+    ) -> Result<Option<Error>> {
+        let Some((kind, id)) = session.key() else { return Ok(None) };
+        let Some((owner, file)) = owner_of(tx, repository, path, sha256).await? else { return Ok(None) };
         let format = self.format(&repository.format)?;
         let source = self.source_of(&repository.format, session);
         let row = ServedRow {
@@ -190,11 +243,10 @@ impl Registry {
             source,
             askers: asker(request).into_iter().collect(),
         };
-        let excluded = excluded(&mut tx, session, &row.purl).await?;
+        let excluded = excluded(tx, session, &row.purl).await?;
         let missing = ServedRow { sha256: None, outcome: "missing".into(), ..row.clone() };
         tx.served().note(kind, id, if excluded.is_some() { &missing } else { &row }).await?;
-        tx.commit().await?;
-        excluded.map_or(Ok(()), Err)
+        Ok(excluded)
     }
 
     /// The registry that a recording asks for what is not here, as people may see it.

@@ -3,19 +3,25 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    fs::File,
+    ops::Range,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use async_trait::async_trait;
-use cofferdam_blobs::LocalBlobs;
+use cofferdam_blobs::{Batch, Blobs, ByteStream, LocalBlobs, Staged};
 use cofferdam_format_kit::{Answer, Body, Fetched, Query, RepositoryKind, Request, Upstream};
 use cofferdam_format_web::Web;
 use cofferdam_registry::{Mode, Registry, RegistryParts, Session};
 use cofferdam_store::{Db, RepositoryRow};
 use cofferdam_testkit::TestClock;
-use cofferdam_types::{JobId, RecordingId, Result, Sha256};
-use futures::StreamExt as _;
+use cofferdam_types::{Digests, Error, ErrorKind, JobId, RecordingId, Result, Sha256};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use tokio::sync::Semaphore;
 
 /// A server that answers what it is set to, and remembers what it was asked.
 #[derive(Default)]
@@ -61,12 +67,69 @@ impl Upstream for Server {
     }
 }
 
+/// A disk that keeps nothing before it is let, and then perhaps is full.
+struct SlowDisk {
+    inner: LocalBlobs,
+    turns: Arc<Semaphore>,
+    full: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Blobs for SlowDisk {
+    async fn keep(&self, staged: Vec<Staged>) -> Result<()> {
+        self.turns.acquire().await.unwrap().forget();
+        if self.full.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::NoSpace, "no-space", "the disk is full"));
+        }
+        self.inner.keep(staged).await
+    }
+
+    async fn put(&self, body: ByteStream, limit: u64) -> Result<Digests> {
+        self.inner.put(body, limit).await
+    }
+
+    async fn stage(&self, body: ByteStream, limit: u64) -> Result<Staged> {
+        self.inner.stage(body, limit).await
+    }
+
+    async fn size(&self, sha256: &Sha256) -> Result<Option<u64>> {
+        self.inner.size(sha256).await
+    }
+
+    async fn read(&self, sha256: &Sha256, range: Option<Range<u64>>) -> Result<ByteStream> {
+        self.inner.read(sha256, range).await
+    }
+
+    async fn file(&self, sha256: &Sha256) -> Result<File> {
+        self.inner.file(sha256).await
+    }
+
+    async fn verify(&self, sha256: &Sha256) -> Result<bool> {
+        self.inner.verify(sha256).await
+    }
+
+    async fn delete(&self, sha256: &Sha256) -> Result<bool> {
+        self.inner.delete(sha256).await
+    }
+
+    async fn list(&self, after: Option<Sha256>, limit: usize) -> Result<Vec<Sha256>> {
+        self.inner.list(after, limit).await
+    }
+
+    fn batch(&self) -> Result<Box<dyn Batch>> {
+        self.inner.batch()
+    }
+}
+
 struct World {
     _home: tempfile::TempDir,
     registry: Registry,
     mirror: RepositoryRow,
     server: Arc<Server>,
     clock: TestClock,
+    /// How often the disk may still keep something.
+    turns: Arc<Semaphore>,
+    full: Arc<AtomicBool>,
 }
 
 async fn worlds() -> Vec<World> {
@@ -84,9 +147,12 @@ impl World {
     async fn new(home: tempfile::TempDir, db: Db) -> Self {
         let (server, clock) = (Arc::new(Server::default()), TestClock::default());
         let upstream: Arc<dyn Upstream> = Arc::clone(&server) as _;
+        let (turns, full) = (Arc::new(Semaphore::new(1000)), Arc::new(AtomicBool::new(false)));
+        let inner = LocalBlobs::open(&home.path().join("blobs")).unwrap();
+        let disk = SlowDisk { inner, turns: Arc::clone(&turns), full: Arc::clone(&full) };
         let registry = Registry::new(RegistryParts {
             db,
-            blobs: Arc::new(LocalBlobs::open(&home.path().join("blobs")).unwrap()),
+            blobs: Arc::new(disk),
             formats: vec![Arc::new(Web)],
             upstreams: BTreeMap::from([("web", upstream)]),
             clock: Arc::new(clock.clone()),
@@ -96,7 +162,7 @@ impl World {
         let (name, kind) = ("web".parse().unwrap(), RepositoryKind::Mirror);
         let mirror = registry.create(&mut tx, "system", &name, "web", kind, &[]).await.unwrap();
         tx.commit().await.unwrap();
-        Self { _home: home, registry, mirror, server, clock }
+        Self { _home: home, registry, mirror, server, clock, turns, full }
     }
 
     async fn ask(&self, path: &str, session: Session) -> Result<Answer> {
@@ -110,6 +176,10 @@ impl World {
             base: String::new(),
             body: bytes::Bytes::new(),
         };
+        if !matches!(session, Session::Recording(_, Mode::Record)) {
+            // Rehearsals begin when their recording has ended.
+            self.registry.settle_all().await;
+        }
         let route = self.registry.format("web").unwrap().route(&request).unwrap();
         let answer = self.registry.answer(&self.mirror, &request, &route, session).await;
         self.clock.advance(std::time::Duration::from_secs(60));
@@ -125,6 +195,11 @@ impl World {
     }
 
     async fn noted(&self, kind: &str, session: i64) -> Vec<(String, String)> {
+        self.registry.settle_all().await;
+        self.noted_so_far(kind, session).await
+    }
+
+    async fn noted_so_far(&self, kind: &str, session: i64) -> Vec<(String, String)> {
         let rows = self.registry.db().read().await.unwrap().served().list(kind, session).await.unwrap();
         rows.into_iter().map(|r| (r.outcome, r.path)).collect()
     }
@@ -218,5 +293,67 @@ async fn a_signed_redirect_leads_the_recording_on_and_the_replay_to_what_was_kep
         assert_eq!(kept.headers[header::LOCATION], "https://store.example/x?sig=***&n=1");
         assert_eq!(world.digest("/https/store.example/x?sig=***&n=1", replay(1)).await, Sha256::of(b"bytes"));
         assert_eq!(world.noted("recording", 1).await, world.noted("rehearsal", 1).await);
+    }
+}
+
+#[tokio::test]
+async fn a_build_does_not_wait_for_the_disk_and_its_recording_does() {
+    for world in worlds().await {
+        world.turns.forget_permits(1000);
+        world.server.says(200, "tool");
+        let given = world.digest(TOOL, record(1)).await;
+        let body: Vec<_> = world.registry.blob(&given, None).await.unwrap().try_collect().await.unwrap();
+        assert_eq!(body.concat(), b"tool", "the build has its answer");
+        assert_eq!(world.noted_so_far("recording", 1).await.len(), 0, "and nothing is committed");
+        let mut settled = Box::pin(world.registry.settle(RecordingId(1)));
+        assert!(settled.as_mut().now_or_never().is_none(), "the recording cannot end yet");
+        world.registry.settle(RecordingId(2)).await.unwrap();
+        let mut again = Box::pin(world.ask(TOOL, record(2)));
+        assert!(again.as_mut().now_or_never().is_none(), "who asks for the same waits for its turn");
+        assert_eq!(world.server.asked(), 1);
+        world.turns.add_permits(1000);
+        settled.await.unwrap();
+        again.await.unwrap();
+        assert_eq!(world.noted("recording", 1).await, world.noted("recording", 2).await);
+        assert_eq!(world.digest(TOOL, replay(1)).await, given);
+        assert_eq!(world.registry.blobs().list(None, 10).await.unwrap(), [given], "the bytes are kept once");
+    }
+}
+
+#[tokio::test]
+async fn a_recording_that_lost_an_answer_to_a_full_disk_does_not_end_well() {
+    for world in worlds().await {
+        world.server.says(200, "tool");
+        world.full.store(true, Ordering::Relaxed);
+        for n in 0..3 {
+            world.digest(&format!("{TOOL}-{n}"), record(1)).await;
+        }
+        let error = world.registry.settle(RecordingId(1)).await.unwrap_err();
+        assert_eq!((error.kind(), error.code()), (ErrorKind::NoSpace, "not-kept"));
+        assert!(error.to_string().contains("3 answers"), "{error}");
+        assert_eq!(world.noted("recording", 1).await.len(), 0);
+        world.full.store(false, Ordering::Relaxed);
+        world.digest(TOOL, record(2)).await;
+        world.registry.settle(RecordingId(2)).await.unwrap();
+        assert_eq!(world.noted("recording", 2).await.len(), 1, "the next one is not burdened with it");
+    }
+}
+
+#[tokio::test]
+async fn what_never_changes_is_asked_for_once_over_all_recordings() {
+    let jar = "/https/files.example/maven/org/example/lib/1.0/lib-1.0.jar";
+    let newest = "/https/files.example/maven/org/example/lib/maven-metadata.xml";
+    for world in worlds().await {
+        world.server.says(404, "not yet");
+        world.digest(jar, record(1)).await;
+        world.server.says(200, "released");
+        world.digest(jar, record(2)).await;
+        world.digest(newest, record(2)).await;
+        assert_eq!(world.server.asked(), 3, "one that was not there is asked for again");
+        world.server.says(200, "changed");
+        assert_eq!(world.digest(jar, record(3)).await, Sha256::of(b"released"));
+        assert_eq!(world.digest(newest, record(3)).await, Sha256::of(b"changed"));
+        assert_eq!(world.server.asked(), 4, "upstream was asked for the newest only");
+        assert_eq!(world.noted("recording", 3).await.len(), 2, "what was reused is in the recording");
     }
 }

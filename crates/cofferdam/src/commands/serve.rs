@@ -125,6 +125,7 @@ async fn serve(home: Home, config: Config, listeners: Vec<TcpListener>, argument
         // A client that holds its connection open must not hold the site.
         let _ = tokio::time::timeout(Duration::from_secs(3), task).await;
     }
+    opened.site.registry.settle_all().await;
     checkpoint(&opened_parts(&opened, &config)).await?;
     opened.db.close().await;
     Ok(())

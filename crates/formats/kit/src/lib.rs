@@ -250,7 +250,8 @@ pub struct Accepted {
 pub struct Recorded {
     /// What is to be committed; empty for a live index.
     pub changes: Vec<Change>,
-    /// The live answer, for an index. `None` means "serve again from the view".
+    /// The live answer, for an index. `None` means "serve again from the view". One with a blob for its body, together
+    /// with changes and a `file`, is given before the changes are committed: it may not depend on them.
     pub answer: Option<Answer>,
     /// The committed path that answers the request, where the request's own path is another: it is
     /// served (unless there is a live answer) and noted.

@@ -4,6 +4,8 @@
 //! given again, so that the replay, which knows no order, is the same. Two cases ask again: a query with
 //! a credential (two credentials may open two things) and an answer that leads to one, whose real target
 //! only upstream knows.
+//!
+//! Another recording asks upstream again, but for what never changes: see [`crate::lasting`].
 
 use bytes::Bytes;
 use cofferdam_format_kit::{
@@ -47,6 +49,9 @@ pub async fn answer(
     {
         return Ok(Recorded { file: Some(file.path.clone()), ..Recorded::default() });
     }
+    if let Some(file) = for_ever(&address, &kept) {
+        return Ok(Recorded { file: Some(file.path.clone()), ..Recorded::default() });
+    }
     let fetched = match question {
         None => upstream.fetch(&address.whole(), headers).await?,
         Some(question) => upstream.ask(&address.whole(), headers, question).await?,
@@ -72,12 +77,21 @@ pub async fn answer(
     let again = |(f, k): &&(FileRef, Kept)| f.sha256 == digests.sha256 && k.says_the_same(&answer);
     if let Some((file, kept)) = kept.iter().rev().find(again) {
         let live = live(serve::answer(kept, file.sha256, file.size), &headers_there, kept);
-        return Ok(Recorded { answer: live, file: Some(file.path.clone()), ..Recorded::default() });
+        return Ok(Recorded { answer: Some(live), file: Some(file.path.clone()), ..Recorded::default() });
     }
     let path = answer.path(&address, &digests.sha256);
+    // It says all that a client needs, so that it can be given before it is committed.
     let live = live(serve::answer(&answer, digests.sha256, digests.size), &headers_there, &answer);
     let changes = vec![Change::Release(answer.draft(&address, digests, connection.as_ref()))];
-    Ok(Recorded { changes, answer: live, file: Some(path) })
+    Ok(Recorded { changes, answer: Some(live), file: Some(path) })
+}
+
+/// What an earlier recording was given, where there can be no other answer and never was one.
+fn for_ever<'a>(address: &Address, kept: &'a [(FileRef, Kept)]) -> Option<&'a FileRef> {
+    let mut found = kept.iter().filter(|(_, kept)| kept.status == 200);
+    let (file, answer) = found.next()?;
+    let alone = found.next().is_none() && !answer.leads_to_a_secret();
+    (alone && address.never_changes()).then_some(file)
 }
 
 fn is_json(fetched: &Fetched) -> bool {
@@ -120,9 +134,9 @@ async fn store(answer: Kept, fetched: Fetched, door: &dyn Door) -> Result<(Kept,
 }
 
 /// The client of a recording is led where upstream really leads, with the credential that is not kept.
-fn live(mut answer: Answer, headers: &HeaderMap, kept: &Kept) -> Option<Answer> {
+fn live(mut answer: Answer, headers: &HeaderMap, kept: &Kept) -> Answer {
     if !kept.leads_to_a_secret() {
-        return None;
+        return answer;
     }
     for name in [header::LOCATION, header::LINK] {
         if let Some(there) = inspect::joined(headers, name.as_str())
@@ -131,7 +145,7 @@ fn live(mut answer: Answer, headers: &HeaderMap, kept: &Kept) -> Option<Answer> 
             answer.headers.insert(name, value);
         }
     }
-    Some(answer)
+    answer
 }
 
 /// Makes the release again from a transfer's claim and the bytes: address, status and headers must be

@@ -9,7 +9,7 @@ use cofferdam_types::{Error, Result, Sha256, address::query_without_secrets};
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
-use crate::{image, question};
+use crate::{image, lasting, question};
 
 /// The folder of every kept answer.
 pub const KEPT: &str = "kept";
@@ -106,6 +106,11 @@ impl Address {
     /// Whether it may be one where a container registry's tokens are had.
     pub fn asks_for_token(&self) -> bool {
         self.question.is_none() && image::asks_for_token(&self.query)
+    }
+
+    /// Whether what is behind it stays what it is, by a rule of those who serve it: see [`lasting`].
+    pub fn never_changes(&self) -> bool {
+        self.question.is_none() && lasting::never_changes(&self.path, &self.query)
     }
 
     /// Reads an address as people write it.

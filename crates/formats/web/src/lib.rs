@@ -20,6 +20,7 @@ mod image;
 mod index;
 mod inspect;
 mod joined;
+mod lasting;
 mod question;
 mod serve;
 
