@@ -113,7 +113,7 @@ impl Crossing {
     pub async fn end_recording(&self, id: RecordingId, ended: Ended, actor: &str) -> Result<Collection> {
         let Ended { exit_code, observed, mentions, listed, note_keys } = ended;
         let (observed, mentions) = (paper(&observed)?, paper(&mentions)?);
-        let settled = self.registry().settle(id).await;
+        let settled = self.0.registry.settle(id).await;
         let state = match (exit_code, listed) {
             _ if settled.is_err() => "failed",
             (0, true) => "listed",
