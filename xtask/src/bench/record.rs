@@ -1,5 +1,6 @@
 //! What recording costs: the same command of four real clients directly, recorded for the first time, recorded again,
-//! and rehearsed, in turns. Each with empty caches of its own.
+//! and rehearsed, in turns. Each with empty caches of its own. Beside them, for clients that have one: directly with
+//! their own full cache and no network, which is the client's own work and so the least that any rehearsal can take.
 //!
 //! Asks the upstreams that the person's own clients are configured for, so the numbers are of one machine, one network
 //! and one hour. A client that is not here is skipped by name. `COFFERDAM_BENCH_ROUNDS` sets how many turns (3
@@ -25,6 +26,8 @@ struct Project {
     lock: &'static str,
     /// What is measured. `$COLD` is an empty folder for the client's cache; the recorder's home is empty anyway.
     command: &'static str,
+    /// What more it takes to do the same with a full cache and no network, where the client can.
+    offline: Option<&'static str>,
 }
 
 const PROJECTS: &[Project] = &[
@@ -37,6 +40,7 @@ const PROJECTS: &[Project] = &[
                python3 -c 'import json; [print(p[\"metadata\"][\"name\"] + \"==\" + p[\"metadata\"][\"version\"]) \
                for p in json.load(open(\"report.json\"))[\"install\"]]' > requirements.txt\nrm report.json",
         command: "python3 -m pip install --quiet --no-compile --no-cache-dir --target site -r requirements.txt",
+        offline: None,
     },
     Project {
         name: "npm ci",
@@ -47,6 +51,7 @@ const PROJECTS: &[Project] = &[
         )],
         lock: "npm install --silent --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved",
         command: "npm_config_cache=${COLD:-$HOME/.npm} npm ci --silent --no-audit --no-fund",
+        offline: Some("--offline"),
     },
     Project {
         name: "cargo fetch",
@@ -62,6 +67,8 @@ const PROJECTS: &[Project] = &[
         lock: "cargo generate-lockfile --quiet",
         command: "if [ -n \"$COLD\" ]; then cp \"${CARGO_HOME:-$HOME/.cargo}\"/config* \"$COLD\" 2>/dev/null || :; \
                   export CARGO_HOME=$COLD; fi; cargo fetch --quiet --locked",
+        // With a full cache there is nothing to fetch.
+        offline: None,
     },
     Project {
         name: "mvn package",
@@ -78,6 +85,7 @@ const PROJECTS: &[Project] = &[
         ],
         lock: "true",
         command: "mvn --batch-mode --quiet ${COLD:+-Dmaven.repo.local=$COLD} package",
+        offline: Some("--offline"),
     },
 ];
 
@@ -94,6 +102,7 @@ pub(super) fn run() -> Outcome {
 #[derive(Default)]
 struct Times {
     direct: Vec<f64>,
+    offline: Vec<f64>,
     cold: Vec<f64>,
     warm: Vec<f64>,
     replay: Vec<f64>,
@@ -113,7 +122,9 @@ fn measure(project: &Project, rounds: usize) -> Outcome {
     shell(folder.path(), project.lock, None)?;
     let mut times = Times::default();
     for _ in 0..rounds {
-        times.direct.push(directly(project, folder.path())?);
+        let (direct, offline) = directly(project, folder.path())?;
+        times.direct.push(direct);
+        times.offline.extend(offline);
         let site = Site::connected()?;
         let officer = site.person("olga", "officer")?;
         let _server = site.start()?;
@@ -125,6 +136,9 @@ fn measure(project: &Project, rounds: usize) -> Outcome {
     }
     let direct = middle(&mut times.direct)?;
     say(project, "directly", direct, None)?;
+    if !times.offline.is_empty() {
+        say(project, "directly from its own full cache", middle(&mut times.offline)?, Some(direct))?;
+    }
     for (what, all) in [
         ("recorded, nothing kept yet", &mut times.cold),
         ("recorded again", &mut times.warm),
@@ -135,18 +149,23 @@ fn measure(project: &Project, rounds: usize) -> Outcome {
     Ok(())
 }
 
-/// In a fresh copy of the folder, with an empty cache; seconds.
-fn directly(project: &Project, folder: &Path) -> Outcome<f64> {
-    let (copy, cache) = (tempfile::tempdir(), tempfile::tempdir());
-    let (copy, cache) = (copy.map_err(|e| e.to_string())?, cache.map_err(|e| e.to_string())?);
-    let from = format!("{}/.", folder.display());
-    let copied = Command::new("cp").args(["-r", &from]).arg(copy.path()).status();
-    if !copied.map_err(|e| e.to_string())?.success() {
-        return Err("the project could not be copied".into());
-    }
-    let start = Instant::now();
-    shell(copy.path(), project.command, Some(cache.path()))?;
-    Ok(start.elapsed().as_secs_f64())
+/// In a fresh copy of the folder with an empty cache, and in another with the cache that this filled; seconds.
+fn directly(project: &Project, folder: &Path) -> Outcome<(f64, Option<f64>)> {
+    let cache = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let run = |command: &str| {
+        let copy = tempfile::tempdir().map_err(|e| e.to_string())?;
+        let from = format!("{}/.", folder.display());
+        let copied = Command::new("cp").args(["-r", &from]).arg(copy.path()).status();
+        if !copied.map_err(|e| e.to_string())?.success() {
+            return Err("the project could not be copied".to_owned());
+        }
+        let start = Instant::now();
+        shell(copy.path(), command, Some(cache.path()))?;
+        Ok(start.elapsed().as_secs_f64())
+    };
+    let direct = run(project.command)?;
+    let offline = project.offline.map(|more| run(&format!("{} {more}", project.command))).transpose()?;
+    Ok((direct, offline))
 }
 
 fn shell(folder: &Path, script: &str, cold: Option<&Path>) -> Outcome {
