@@ -3,7 +3,7 @@
 //!
 //! Everything that is told here was signed and compared. What a statement merely claims is never called proved.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use cofferdam_store::{RecordingRow, TransferItemRow, TransferRow};
 use cofferdam_transfer::Authority;
@@ -24,6 +24,8 @@ pub const NETWORK_PREDICATE: &str = "https://cofferdam.dev/network-log/v1";
 
 /// Bytes of items in one statement of a collection: a line of a manifest holds at most 16 MiB, in base64.
 const PART: usize = 4 << 20;
+/// Files that the database is asked for together.
+const TOGETHER: usize = 1024;
 /// Files that are named as lacking, at most.
 const MOST_NAMED: usize = 20;
 
@@ -255,16 +257,17 @@ impl Proofs {
             proof.troubles.push(text.into());
             return Ok(());
         }
-        let mut lacking = Vec::new();
+        let mut elsewhere: BTreeMap<&str, Vec<(&str, Sha256)>> = BTreeMap::new();
         for (repository, path, sha256) in collection.files() {
             proof.files += 1;
             let carried = self.files.get(&(repository.to_owned(), path.to_owned()));
             if carried == Some(&sha256) {
                 proof.carried += 1;
-            } else if !crossing.has_file(repository, path, &sha256).await? {
-                lacking.push(format!("{repository}: {path}"));
+            } else {
+                elsewhere.entry(repository).or_default().push((path, sha256));
             }
         }
+        let lacking = crossing.not_here(&elsewhere).await?;
         if !lacking.is_empty() {
             let (many, some) = (lacking.len(), lacking.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>());
             proof.troubles.push(format!(
@@ -335,10 +338,24 @@ impl Believed {
 }
 
 impl Crossing {
-    /// Whether a repository shows these bytes under a path.
-    async fn has_file(&self, repository: &str, path: &str, sha256: &Sha256) -> Result<bool> {
+    /// Those of these files that no repository of the name shows with these bytes, as `repository: path`.
+    async fn not_here(&self, files: &BTreeMap<&str, Vec<(&str, Sha256)>>) -> Result<Vec<String>> {
         let mut tx = self.db().read().await?;
-        let Some(row) = tx.registry().repository(repository).await? else { return Ok(false) };
-        Ok(tx.registry().file(row.id, path).await?.is_some_and(|file| file.digests.sha256 == *sha256))
+        let mut lacking = Vec::new();
+        for (repository, files) in files {
+            let id = tx.registry().repository(repository).await?.map(|row| row.id);
+            for files in files.chunks(TOGETHER) {
+                let paths: Vec<&str> = files.iter().map(|(path, _)| *path).collect();
+                let taken = match id {
+                    Some(id) => tx.registry().files_at(id, &paths).await?,
+                    None => Vec::new(),
+                };
+                let here: HashSet<(&str, Sha256)> =
+                    taken.iter().map(|at| (at.path.as_str(), at.sha256)).collect();
+                let lacks = files.iter().filter(|file| !here.contains(*file));
+                lacking.extend(lacks.map(|(path, _)| format!("{repository}: {path}")));
+            }
+        }
+        Ok(lacking)
     }
 }
