@@ -8,6 +8,7 @@ mod advisories;
 mod build;
 mod clones;
 mod collections;
+mod jobs;
 mod registry;
 #[path = "../attacks/sender.rs"]
 #[allow(dead_code, reason = "here the sender is an honest one")]

@@ -6,13 +6,11 @@ use std::{
     ffi::OsString,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use cofferdam_format_kit::ClientSetup;
-use cofferdam_sandbox::{Greeting, Limits, Mount, Network, SandboxSpec, SiteDoor, Stdio, Target};
-use cofferdam_types::{Error, Result, address::DOOR_GREETING};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use cofferdam_sandbox::{Limits, Mount, Network, SandboxSpec, SiteDoor, Stdio, Target};
+use cofferdam_types::{Error, Result};
 
 use crate::personal::Own;
 
@@ -50,9 +48,6 @@ const TOOLCHAINS: &[&str] = &[
 /// Environment of this machine that a build needs to find its tools, and nothing else.
 const PASSED: &[&str] =
     &["PATH", "LANG", "LC_ALL", "TZ", "TERM", "JAVA_HOME", "GOROOT", "PYENV_ROOT", "RUSTUP_HOME", "NVM_DIR"];
-
-/// How long a site may take to answer a greeting.
-const GREETING_HEARD: Duration = Duration::from_secs(2);
 
 /// What is hidden and what is shown again.
 #[derive(Clone, Debug)]
@@ -160,31 +155,6 @@ pub struct Build<'a> {
 pub fn door(site: SocketAddr) -> SiteDoor {
     let listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), site.port());
     SiteDoor { listen, to: Target::Tcp(site) }
-}
-
-/// The same, greeting the site in the name of a token, so that a client which sends none is noted too. Where something
-/// stands before the site that does not pass the greeting on, it is the plain door and a reason.
-pub async fn greeting_door(site: SocketAddr, token: &str) -> (SiteDoor, Option<&'static str>) {
-    let greeting = format!("{DOOR_GREETING}{token}\n");
-    let heard = tokio::time::timeout(GREETING_HEARD, is_heard(site, &greeting)).await;
-    let plain = door(site);
-    if matches!(heard, Ok(Ok(true))) {
-        return (SiteDoor { to: Target::Greeted(site, Greeting(greeting)), ..plain }, None);
-    }
-    let why = "warning: what stands at the site's address does not know a sandbox's greeting (a proxy before the site?): what \
-               clients ask without a token is served and not recorded";
-    (plain, Some(why))
-}
-
-/// Whether the site answers after a greeting.
-async fn is_heard(site: SocketAddr, greeting: &str) -> std::io::Result<bool> {
-    const GOOD: &[u8] = b"HTTP/1.1 200";
-    let mut stream = tokio::net::TcpStream::connect(site).await?;
-    let question = format!("{greeting}GET /healthz HTTP/1.1\r\nHost: site\r\nConnection: close\r\n\r\n");
-    stream.write_all(question.as_bytes()).await?;
-    let mut answer = [0; GOOD.len()];
-    stream.read_exact(&mut answer).await?;
-    Ok(answer == GOOD)
 }
 
 impl Build<'_> {

@@ -18,6 +18,7 @@ use crate::client::{Coordinator, State};
 use crate::config::RunnerConfig;
 use crate::env::Environment;
 use crate::folder::JobFolder;
+use crate::greeting::{NOT_HEARD, greeting};
 use crate::log::{Log, Sender, Signals, backoff};
 use crate::mask::Masker;
 use crate::protocol::{self, Artifact, Job, Step};
@@ -117,7 +118,16 @@ async fn in_folder(
         Sender::new(coordinator.clone(), job.clone(), path, progress, signals.clone(), config.heartbeat);
     let timeout = protocol::seconds(job.runner_info.timeout).unwrap_or(DEFAULT_TIMEOUT).min(LONGEST_TIMEOUT);
     let deadline = Instant::now() + timeout;
-    let door = config.site_door.clone().filter(|door| matches!(door.to, Target::Tcp(_)));
+    let door = match config.site_door.clone().filter(|door| matches!(door.to, Target::Tcp(_))) {
+        Some(door) => {
+            let (door, heard) = greeting(door, &job.token).await;
+            if !heard {
+                tracing::warn!(job = job.id, "{NOT_HEARD}");
+            }
+            Some(door)
+        }
+        None => None,
+    };
     let watched = match door.map(|door| Watched::new(door, &job.token)).transpose() {
         Ok(watched) => watched,
         Err(error) => return without_log(coordinator, job, &error).await,

@@ -11,6 +11,7 @@
 //! | `job` | one job, step by step |
 //! | `protocol`, `client` | the site's messages and calls |
 //! | `env`, `script`, `folder` | what a job finds inside |
+//! | `greeting` | the door that says in whose name is read |
 //! | `watched`, `seen` | the network beside the door, and what was done with it |
 //! | `log`, `mask` | the log, without secrets, without loss |
 //! | `glob`, `archive`, `extract` | artifacts out and in |
@@ -22,6 +23,7 @@ mod env;
 mod extract;
 mod folder;
 mod glob;
+mod greeting;
 mod job;
 mod log;
 mod mask;
@@ -34,6 +36,7 @@ mod watched;
 pub use cofferdam_sandbox::{Mount, SiteDoor, Target};
 pub use config::{JobLimits, RunnerConfig};
 pub use env::HOME_FILES;
+pub use greeting::{NOT_HEARD, greeting};
 pub use runner::Runner;
 pub use seen::Seen;
 pub use watched::Watched;

@@ -6,7 +6,7 @@
 use std::{path::Path, process::ExitCode};
 
 use cofferdam_crossing::{Collection, Mention, Observed, Tree};
-use cofferdam_runner::{Seen, Watched};
+use cofferdam_runner::{NOT_HEARD, Seen, Watched, greeting};
 use cofferdam_sandbox::{Exit, Stdio};
 use cofferdam_types::{Error, Result, Secret};
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ use crate::{
     client::Client,
     output,
     personal::Own,
-    toolchain::{Build, door, greeting_door},
+    toolchain::{Build, door},
 };
 
 /// A recording that was begun, and its tokens.
@@ -186,9 +186,9 @@ async fn attempt(
         secret: place.secret(),
     };
     let mut spec = build.spec()?;
-    let (door, warning) = greeting_door(site, token).await;
-    if let Some(warning) = warning {
-        eprintln!("{warning}");
+    let (door, heard) = greeting(door(site), token).await;
+    if !heard {
+        eprintln!("{NOT_HEARD}");
     }
     let watched = Watched::new(door, token)?.live(answers == Answers::Live);
     if quiet {
