@@ -11,7 +11,7 @@ use cofferdam_crossing::Mention;
 use cofferdam_lockfiles::{Kind, Listed, MAX_TEXT, Reading, kind_of, read, read_as};
 use cofferdam_types::{Error, Result};
 
-use super::workplace::files_of;
+use super::sources::files_of;
 
 /// Mentions that are told to a site, at most.
 const MOST: usize = 50_000;

@@ -18,6 +18,7 @@ mod record;
 mod repo;
 pub(crate) mod schedule;
 mod serve;
+mod sources;
 mod transfers;
 mod try_story;
 mod users;

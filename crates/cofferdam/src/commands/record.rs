@@ -357,7 +357,10 @@ pub async fn record(context: &Context, arguments: &RecordArgs) -> Result<ExitCod
             ));
         }
         text.push_str(&built.network.text());
-        text.push_str(&format!("next: cofferdam rehearse {name}\n"));
+        text.push_str(&match code {
+            0 => format!("next: cofferdam rehearse {name}\n"),
+            _ => "the command failed, so this is not all that it needs: mend it and record again\n".to_owned(),
+        });
         text
     });
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))

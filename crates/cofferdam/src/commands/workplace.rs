@@ -1,5 +1,5 @@
-//! Where a build runs: a fresh copy of the folder (what git tracks or would track, where it is a git work tree) and an
-//! empty home, so that what an old build has left behind cannot hide what is missing.
+//! Where a build runs: a fresh copy of the folder ([`super::sources`]) and an empty home, so that what an old build has left
+//! behind cannot hide what is missing.
 //!
 //! It is thrown away afterwards, so it lies in memory where there is plenty ([`crate::memory`]), and on disk elsewhere.
 //!
@@ -7,13 +7,13 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
-    process::Command as Process,
+    path::{Component, Path, PathBuf},
 };
 
 use cofferdam_crossing::Tree;
 use cofferdam_types::{Error, Result, Sha256};
 
+use super::sources::{GIT, all_files, copy, copy_files, copy_history, files_of, history};
 use crate::{memory::Room, toolchain::open_folders};
 
 /// A copy of a folder and an empty home, gone when dropped.
@@ -34,7 +34,7 @@ impl Workplace {
     /// `Invalid` when it is none; `NoSpace`.
     pub fn of(folder: &Path) -> Result<Self> {
         let files = files_of(folder)?;
-        let room = Room::for_files(files.iter().map(|file| folder.join(file)));
+        let room = Room::for_files(files.iter().map(|file| folder.join(file)).chain(history(folder)));
         let root = match &room {
             Some(room) => folders(builder().tempdir_in(room.folder()))?,
             None => folders(builder().tempdir())?,
@@ -68,8 +68,9 @@ impl Workplace {
     }
 
     fn fill(&self, files: &[PathBuf]) -> Result<()> {
-        let failed = |e| Error::io("copying the folder to build", e);
-        files.iter().try_for_each(|file| copy(&self.from.join(file), &self.work().join(file)).map_err(failed))
+        copy_files(&self.from, &self.work(), files)?;
+        copy_history(&self.from, &self.work(), &self.root.path().join("history"));
+        Ok(())
     }
 
     /// The same, with one more folder that the build must not see.
@@ -98,13 +99,15 @@ impl Workplace {
         &self.secret
     }
 
-    /// Every file of the folder that is built, with its digest: bytes, or where a link leads.
+    /// Every file of the folder that is built, with its digest: bytes, or where a link leads. Git's own folders, in which
+    /// every command leaves its times, are no part of it.
     ///
     /// # Errors
     /// `Internal` when a file cannot be read.
     pub fn state(&self) -> Result<State> {
         let (work, mut files) = (self.work(), BTreeMap::new());
-        for file in all_files(&work, &work) {
+        let of_git = |file: &PathBuf| file.components().any(|part| part == Component::Normal(GIT.as_ref()));
+        for file in all_files(&work).into_iter().filter(|file| !of_git(file)) {
             let path = work.join(&file);
             let failed = |e| Error::io(format!("reading {}", file.display()), e);
             let kind = path.symlink_metadata().map_err(failed)?.file_type();
@@ -129,7 +132,7 @@ impl Workplace {
     /// `NoSpace` and the like.
     pub fn keep(&self, at: &Path) -> Result<()> {
         let failed = |e| Error::io(format!("keeping the build in {}", at.display()), e);
-        for file in all_files(&self.work(), &self.work()) {
+        for file in all_files(&self.work()) {
             copy(&self.work().join(&file), &at.join(&file)).map_err(failed)?;
         }
         Ok(())
@@ -186,43 +189,4 @@ fn digest_of(mut file: std::fs::File) -> std::io::Result<(Sha256, u64)> {
     let mut hasher = cofferdam_types::Sha256Hasher::default();
     let size = std::io::copy(&mut file, &mut hasher)?;
     Ok((hasher.finish(), size))
-}
-
-/// The files of a folder: git's view of it, or all.
-pub fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
-    let listed = Process::new("git")
-        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
-        .current_dir(folder)
-        .output();
-    if let Ok(done) = listed
-        && done.status.success()
-    {
-        let text = String::from_utf8_lossy(&done.stdout).into_owned();
-        let files = text.split('\0').filter(|f| !f.is_empty()).map(PathBuf::from);
-        return Ok(files.filter(|f| folder.join(f).symlink_metadata().is_ok()).collect());
-    }
-    if !folder.is_dir() {
-        return Err(Error::invalid("folder", format!("{} is not a folder", folder.display())));
-    }
-    Ok(all_files(folder, folder))
-}
-
-fn all_files(folder: &Path, root: &Path) -> Vec<PathBuf> {
-    let entries = walkdir::WalkDir::new(folder).into_iter().filter_map(std::result::Result::ok);
-    let files = entries.filter(|e| !e.file_type().is_dir());
-    files.filter_map(|e| e.path().strip_prefix(root).ok().map(Path::to_owned)).collect()
-}
-
-fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    if let Some(parent) = to.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    let kind = from.symlink_metadata()?.file_type();
-    if kind.is_symlink() {
-        std::os::unix::fs::symlink(std::fs::read_link(from)?, to)
-    } else if kind.is_file() {
-        std::fs::copy(from, to).map(drop)
-    } else {
-        Ok(())
-    }
 }
