@@ -6,7 +6,8 @@ use std::fs;
 use serde_json::json;
 
 use crate::common::{
-    tools::{have, have_sandbox},
+    Site,
+    tools::{Person, have, have_sandbox},
     upstream::{pair_with, upstream},
 };
 
@@ -85,4 +86,36 @@ fn a_build_that_asks_for_what_nobody_has_is_incomplete_and_says_what() {
     let medium = pair.medium.path().to_str().unwrap();
     let pack = pair.outside.by(officer, &["pack", "--to", "inside", "--recording", "sub", medium]);
     assert_ne!(pack.code, 0, "what was not rehearsed whole does not travel: {pack:#?}");
+}
+
+#[test]
+fn a_build_asks_git_which_version_it_builds_and_who_stops_reading_breaks_nothing() {
+    if !have("git") || !have_sandbox() {
+        return;
+    }
+    let site = Site::connected("outside");
+    let officer = site.person("olga", "officer");
+    let author = Person::of(&site, &officer);
+    let tug = author.folder("tug", &[("build.sh", b"git describe --tags --dirty >version; cat version\n")]);
+    let git = |arguments: &[&str]| {
+        let name = ["-c", "user.name=Dev", "-c", "user.email=dev@harbour.example"];
+        author.does(&tug, "git", &[&name[..], arguments].concat())
+    };
+    git(&["init", "--quiet"]);
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "--message", "tug"]);
+    git(&["tag", "v1.2"]);
+    let kept = tug.join("../kept");
+    let keep = ["record", "--name", "tug", "--keep", kept.to_str().unwrap(), "--", "sh", "build.sh"];
+    site.by_in(&tug, &officer, &keep).ok();
+    assert_eq!(fs::read_to_string(kept.join("version")).unwrap(), "v1.2\n");
+    let rehearsed = site.by_in(&tug, &officer, &["rehearse", "tug"]).ok();
+    assert_eq!(rehearsed["complete"], true, "{rehearsed}");
+    // A pipe that nobody reads from.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = std::process::Command::new(crate::common::PROGRAM);
+    let asked = ["--site", &site.url, "--token", &officer, "collect", "tug"];
+    let done = command.args(asked).stdout(writer).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 }

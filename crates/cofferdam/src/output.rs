@@ -1,16 +1,27 @@
 //! Talking to people and programs: data on standard output, talk on standard error, exit codes.
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
 use cofferdam_types::{Error, ErrorKind};
 use serde_json::{Value, json};
+
+/// Prints text as it is on standard output. Who has stopped reading (`| head`) is told no more, and nothing fails for it.
+pub fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// The same, as a line.
+pub fn say_line(text: &str) {
+    say(&format!("{text}\n"));
+}
 
 /// Says what went wrong: to people on standard error, to programs as JSON on standard output.
 pub fn failed(error: &Error, json: bool) -> ExitCode {
     if json {
         let value =
             json!({ "error": { "code": error.code(), "message": error.message(), "hint": error.advice() } });
-        println!("{value}");
+        say_line(&value.to_string());
     } else {
         eprintln!("error: {}", error.message());
         if error.kind() == ErrorKind::Internal {
@@ -26,10 +37,13 @@ pub fn failed(error: &Error, json: bool) -> ExitCode {
 /// Prints an answer: as JSON, or by `text` for people.
 pub fn show(value: &Value, json: bool, text: impl FnOnce(&Value) -> String) {
     if json {
-        println!("{value}");
+        say_line(&value.to_string());
     } else {
         let text = text(value);
-        print!("{text}{}", if text.is_empty() || text.ends_with('\n') { "" } else { "\n" });
+        match text.is_empty() || text.ends_with('\n') {
+            true => say(&text),
+            false => say_line(&text),
+        }
     }
 }
 

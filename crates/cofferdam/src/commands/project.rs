@@ -84,7 +84,7 @@ pub async fn job(context: &Context, action: JobAction) -> Result<()> {
         }
         JobAction::Provenance { id } => {
             let statement = client.text(&format!("/api/v1/jobs/{id}/provenance")).await?;
-            println!("{statement}");
+            output::say_line(&statement);
         }
     }
     Ok(())

@@ -27,6 +27,9 @@ use crate::{
     toolchain::{Build, door},
 };
 
+/// Things asked for in vain that are named, of a build that does without them.
+const MOST_NAMED: usize = 3;
+
 /// A recording that was begun, and its tokens.
 pub struct Session {
     /// Its number.
@@ -359,7 +362,9 @@ pub async fn record(context: &Context, arguments: &RecordArgs) -> Result<ExitCod
         text.push_str(&built.network.text());
         text.push_str(&match code {
             0 => format!("next: cofferdam rehearse {name}\n"),
-            _ => "the command failed, so this is not all that it needs: mend it and record again\n".to_owned(),
+            _ => {
+                "the command failed, so this is not all that it needs: mend it and record again\n".to_owned()
+            }
         });
         text
     });
@@ -379,13 +384,31 @@ pub async fn rehearse(context: &Context, name: &str, keep: Option<&Path>) -> Res
         } else {
             format!("`{name}` is NOT complete: the command used what is not in its collection\n")
         };
-        for missing in v["missing"].as_array().into_iter().flatten() {
-            text.push_str(&format!("  not here: {} in {}\n", missing["path"], missing["repository"]));
-        }
+        text.push_str(&missing_text(&v["missing"], complete));
         text.push_str(&built.network.text());
         text
     });
     Ok(if complete { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// What was asked for in vain. A client that asks for packages of other platforms does without: then some names are enough.
+fn missing_text(missing: &Value, complete: bool) -> String {
+    let of = |one: &Value| {
+        let text = |name: &str| one[name].as_str().unwrap_or_default().to_owned();
+        format!("{} in {}", text("path"), text("repository"))
+    };
+    let all: Vec<String> = missing.as_array().into_iter().flatten().map(of).collect();
+    if !complete {
+        return all.iter().map(|one| format!("  not here: {one}\n")).collect();
+    }
+    match all.len() {
+        0 => String::new(),
+        many => {
+            let some: Vec<&str> = all.iter().take(MOST_NAMED).map(String::as_str).collect();
+            let more = if many > MOST_NAMED { ", ..." } else { "" };
+            format!("  {many} were asked for in vain, and it did without: {}{more}\n", some.join(", "))
+        }
+    }
 }
 
 fn shell_words(command: &[String]) -> String {

@@ -122,9 +122,10 @@ pub fn copy_history(from: &Path, to: &Path, aside: &Path) {
 }
 
 fn cloned(from: &Path, to: &Path, aside: &Path) -> Option<()> {
-    let (there, here) = (from.to_str()?, aside.to_str()?);
-    // No template: hooks of the person's are not the build's.
-    let clone = ["clone", "--quiet", "--local", "--no-checkout", "--template=", "--", there, here];
+    let there = from.canonicalize().ok()?;
+    let (there, here) = (there.to_str()?, aside.to_str()?);
+    // No template: hooks of the person's are not the build's. No links: there may be another file system.
+    let clone = ["clone", "--quiet", "--no-hardlinks", "--no-checkout", "--template=", "--", there, here];
     git(to, &clone)?;
     match git(from, &["remote", "get-url", "origin"]) {
         Some(url) => git(aside, &["remote", "set-url", "origin", &address_without_secrets(url.trim())])?,
@@ -145,7 +146,14 @@ mod tests {
     use super::*;
 
     fn does(folder: &Path, arguments: &[&str]) {
-        let name = ["-c", "user.name=Dev", "-c", "user.email=dev@harbour.example", "-c", "protocol.file.allow=always"];
+        let name = [
+            "-c",
+            "user.name=Dev",
+            "-c",
+            "user.email=dev@harbour.example",
+            "-c",
+            "protocol.file.allow=always",
+        ];
         assert!(git(folder, &[&name[..], arguments].concat()).is_some(), "git {arguments:?}");
     }
 
@@ -193,7 +201,10 @@ mod tests {
         assert!(!copy.join("out").exists(), "what git ignores is left out");
         assert_eq!(git(&copy, &["describe", "--tags"]).unwrap().trim(), "v1.2");
         assert_eq!(git(&copy, &["status", "--porcelain"]).unwrap().trim(), "?? new.c");
-        assert_eq!(git(&copy, &["remote", "get-url", "origin"]).unwrap().trim(), "https://git.example/tug.git");
+        assert_eq!(
+            git(&copy, &["remote", "get-url", "origin"]).unwrap().trim(),
+            "https://git.example/tug.git"
+        );
         assert!(!copy.join(GIT).join("hooks").exists() && !root.path().join("aside").exists());
     }
 

@@ -54,7 +54,7 @@ async fn round(context: &Context, client: &Client, arguments: &CollectArgs) -> R
         let holds = value["unpinned"].as_array().is_none_or(Vec::is_empty);
         good &= value["complete"] == true && holds && value["no_feed"].is_null();
         if !context.json {
-            print!("{}", told(&value));
+            output::say(&told(&value));
         }
         values.push(value);
     }

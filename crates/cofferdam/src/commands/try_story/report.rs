@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use cofferdam_types::{Error, Result};
 use serde_json::{Map, Value, json};
 
+use crate::output::say_line;
+
 /// The numbers in front of the steps; the issue's own count.
 const STEPS: usize = 10;
 
@@ -55,7 +57,7 @@ impl Report {
     /// A sentence between steps, for people only.
     pub fn say(&self, text: &str) {
         if !self.json {
-            println!("{text}");
+            say_line(text);
         }
     }
 
@@ -66,7 +68,7 @@ impl Report {
         if !self.json {
             let number =
                 if step == "start" { String::new() } else { format!("{:>2}/{STEPS} ", self.done + 1) };
-            println!("\n{number}{title}");
+            say_line(&format!("\n{number}{title}"));
         }
     }
 
@@ -80,9 +82,9 @@ impl Report {
             self.print(true, seconds, facts.values);
         } else {
             for line in facts.lines {
-                println!("      {line}");
+                say_line(&format!("      {line}"));
             }
-            println!("      ({:.2} s)", seconds.as_secs_f64());
+            say_line(&format!("      ({:.2} s)", seconds.as_secs_f64()));
         }
     }
 
@@ -96,9 +98,9 @@ impl Report {
         if self.json {
             self.print(false, self.started.elapsed(), facts);
         } else {
-            println!("      DID NOT HOLD: {}", error.internal_chain());
+            say_line(&format!("      DID NOT HOLD: {}", error.internal_chain()));
             if let Some(hint) = error.advice() {
-                println!("      {hint}");
+                say_line(&format!("      {hint}"));
             }
         }
     }
@@ -115,7 +117,7 @@ impl Report {
             facts.insert("steps".into(), json!(self.done));
             self.print(!self.failed, seconds, facts);
         } else if !self.failed {
-            println!("\nevery step held, in {:.1} s", seconds.as_secs_f64());
+            say_line(&format!("\nevery step held, in {:.1} s", seconds.as_secs_f64()));
         }
     }
 
@@ -130,6 +132,6 @@ impl Report {
         value.insert("ok".into(), json!(ok));
         value.insert("seconds".into(), json!((seconds.as_secs_f64() * 1000.0).round() / 1000.0));
         value.extend(facts);
-        println!("{}", Value::Object(value));
+        say_line(&Value::Object(value).to_string());
     }
 }
