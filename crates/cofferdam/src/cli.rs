@@ -281,7 +281,7 @@ pub struct CollectArgs {
     #[arg(long, value_name = "PATH", conflicts_with_all = ["of", "update"])]
     pub from: Vec<PathBuf>,
     /// What to call the collection.
-    #[arg(long = "as", value_name = "NAME")]
+    #[arg(long = "as", visible_alias = "name", value_name = "NAME")]
     pub name: Option<String>,
     /// With --from: take files for this platform (`linux-x86_64`), or `all`; may be repeated. Default: this machine's.
     #[arg(long, value_name = "PLATFORM", requires = "from")]

@@ -201,7 +201,8 @@ fn field(file: File, item: &mut Listed, key: &str, line: u32, value: &Node) -> R
     Ok(())
 }
 
-/// In this file a bare version is that version, whatever the ecosystem's tools make of it.
+/// In this file a bare version is that version, whatever the ecosystem's tools make of it. Where versions have three numbers
+/// (SemVer 2, item 2), one or two are none, and mean what the tools make of them.
 fn version_of(ecosystem: Ecosystem, text: &str) -> Version {
     let text = text.trim();
     if ecosystem == Ecosystem::Pypi && text.starts_with("==") {
@@ -210,8 +211,12 @@ fn version_of(ecosystem: Ecosystem, text: &str) -> Version {
     let exact = text.strip_prefix('=').filter(|t| !t.starts_with('=')).map_or(text, str::trim);
     let is_range = exact.contains(['<', '>', '^', '~', '*', ',', '|', '[', '(', ' ', '!', '='])
         || exact.split('.').any(|part| matches!(part, "x" | "X"));
+    let is_part = matches!(ecosystem, Ecosystem::Npm | Ecosystem::Cargo)
+        && exact.split('.').count() < 3
+        && exact.split('.').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
     match exact {
         "*" | "any" => Version::Any,
+        _ if is_part => Version::Range(text.to_owned()),
         exact if is_range => Version::Range(exact.to_owned()),
         exact => Version::Exact(exact.to_owned()),
     }

@@ -69,30 +69,31 @@ fn what_is_not_known_is_refused_with_its_line_and_the_known_words() {
 
 #[test]
 fn a_bare_version_is_that_version_and_everything_else_a_range() {
-    let text =
-        "[cargo]\na = '1.3'\nb = '=1.3'\nc = '^1'\nd = '1.x'\ne = '*'\nf = '1 - 2'\ng = '1.0.0-rc.1+x'\n";
+    let text = "[cargo]\na = '1.3.0'\nb = '=1.3.0'\nh = '1.3'\ni = '=1.3'\nc = '^1'\nd = '1.x'\ne = '*'\nf = '1 - 2'\ng = '1.0.0-rc.1+x'\n";
     let reading = read("cofferdam.want", text).unwrap();
     let versions: Vec<String> = reading.items.iter().map(|item| format!("{:?}", item.version)).collect();
     let exact = |v: &str| format!("Exact({v:?})");
     let range = |v: &str| format!("Range({v:?})");
     let expected = [
-        exact("1.3"),
-        exact("1.3"),
+        exact("1.3.0"),
+        exact("1.3.0"),
         range("^1"),
         range("1.x"),
         "Any".into(),
         range("1 - 2"),
         exact("1.0.0-rc.1+x"),
+        range("1.3"),
+        range("=1.3"),
     ];
     assert_eq!(versions, expected);
 }
 
 #[test]
 fn package_urls_exist_for_exact_versions_of_ecosystems_that_have_them() {
-    let text = "images = ['a:1']\ngit = ['https://h.example/r.git#v1']\n[npm]\n'@s/a' = '1.0'\nb = '^1'\n[maven]\n'g.h:a' = '2'\n[golang]\n'm.example/x' = 'v1'\n[deb]\ncurl = '8'\n";
+    let text = "images = ['a:1']\ngit = ['https://h.example/r.git#v1']\n[npm]\n'@s/a' = '1.0.0'\nb = '^1'\n[maven]\n'g.h:a' = '2'\n[golang]\n'm.example/x' = 'v1'\n[deb]\ncurl = '8'\n";
     let reading = read("cofferdam.want", text).unwrap();
     let mut purls: Vec<String> =
         reading.items.iter().filter_map(|i| i.purl()).map(|p| p.to_string()).collect();
     purls.sort();
-    assert_eq!(purls, ["pkg:golang/m.example/x@v1", "pkg:maven/g.h/a@2", "pkg:npm/%40s/a@1.0"]);
+    assert_eq!(purls, ["pkg:golang/m.example/x@v1", "pkg:maven/g.h/a@2", "pkg:npm/%40s/a@1.0.0"]);
 }
