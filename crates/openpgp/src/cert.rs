@@ -283,3 +283,67 @@ fn lives(key: &Key, says: &Signature, time: u64) -> std::result::Result<(), Stri
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Outcome, packet::Packet, verify_detached};
+
+    const RING: &[u8] = include_bytes!("../tests/fixtures/ring.gpg");
+    const MESSAGE: &[u8] = include_bytes!("../tests/fixtures/message.txt");
+    const BY_SUBKEY: &[u8] = include_bytes!("../tests/fixtures/rsa.sig");
+
+    /// The packets of the ring's first certificate: primary key, user id, its certification, subkey, its binding.
+    fn first() -> Vec<Packet<'static>> {
+        let all = packets(RING).unwrap();
+        let next = all.iter().skip(1).position(|p| p.tag == tag::PUBLIC_KEY).unwrap() + 1;
+        let first = all[..next].to_vec();
+        assert_eq!(first.iter().map(|p| p.tag).collect::<Vec<_>>(), [6, 13, 2, 14, 2]);
+        first
+    }
+
+    fn judged(packets: &[Packet<'_>]) -> Outcome {
+        let bytes: Vec<u8> = packets.iter().flat_map(|p| written(p.tag, p.body)).collect();
+        verify_detached(MESSAGE, BY_SUBKEY, &Keyring::read(&bytes).unwrap()).unwrap().remove(0)
+    }
+
+    fn why(outcome: Outcome) -> String {
+        match outcome {
+            Outcome::NotCounted { why, .. } => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_subkey_that_nobody_vouches_for_does_not_count() {
+        let own = first();
+        assert!(matches!(judged(&own), Outcome::Good(_)));
+        assert!(why(judged(&own[..4])).contains("does not vouch"), "its binding is missing");
+        // The same subkey behind another's primary key, with the binding that it has from its own.
+        let all = packets(RING).unwrap();
+        let at = all.iter().skip(1).position(|p| p.tag == tag::PUBLIC_KEY).unwrap() + 1;
+        let grafted = [&all[at..at + 3], &own[3..]].concat();
+        assert!(why(judged(&grafted)).contains("does not vouch"));
+    }
+
+    #[test]
+    fn a_key_without_a_self_signature_does_not_count() {
+        let own = first();
+        let bare = [own[0], own[1], own[3], own[4]];
+        assert!(why(judged(&bare)).contains("no self-signature"));
+    }
+
+    #[test]
+    fn a_signing_subkey_must_say_itself_whose_it_is() {
+        let own = first();
+        let binding = Signature::read(own[4].body).unwrap();
+        let back = binding.embedded.as_ref().expect("GnuPG lets a signing subkey sign back").body.clone();
+        // The back-signature stands in the part that is not signed, so that it can be taken out.
+        let at = own[4].body.windows(back.len()).position(|w| w == back).unwrap();
+        let mut without = own[4].body.to_vec();
+        without[at + 4] ^= 1;
+        let mut changed = own.clone();
+        changed[4].body = &without;
+        assert!(why(judged(&changed)).contains("does not say itself"));
+    }
+}
