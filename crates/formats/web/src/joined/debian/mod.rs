@@ -14,6 +14,8 @@
 
 mod packages;
 mod release;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, HashMap},
