@@ -132,13 +132,13 @@ impl Apt {
     /// The usual places, but for those that a settings file names (apt.conf(5), `APT_CONFIG`).
     fn of(settings: &str) -> Self {
         let place = |name: &str, usual: &str| {
-            let named = settings.lines().filter_map(|line| {
+            let mut named = settings.lines().filter_map(|line| {
                 let (key, value) = line.trim().split_once([' ', '\t'])?;
                 let value = value.trim().trim_end_matches(';').trim().strip_prefix('"')?.strip_suffix('"')?;
                 (key.eq_ignore_ascii_case(&format!("Dir::Etc::{name}")) && value.starts_with('/'))
                     .then_some(value)
             });
-            PathBuf::from(named.last().unwrap_or(usual))
+            PathBuf::from(named.next_back().unwrap_or(usual))
         };
         Self {
             list: place("sourcelist", "/etc/apt/sources.list"),
