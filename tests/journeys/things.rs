@@ -314,5 +314,5 @@ fn a_signed_image_is_proved_by_the_keys_of_the_person_s_own_policy_and_again_ins
     let packed = pair.pack("things", &[])["path"].as_str().unwrap().to_owned();
     let id = pair.receive(&packed).ok()["id"].to_string();
     let received = pair.inside.by(&pair.officers.1, &["transfers", &id]).ok();
-    proved(&received["difference"]["new"], "/traits/proofs");
+    proved(&received["difference"]["added"], "/traits/proofs");
 }
