@@ -19,7 +19,7 @@ use crate::{
 /// Certificates of a keyring at the most.
 const MOST_CERTS: usize = 2048;
 /// Self-signatures of one certificate at the most: each costs a comparison.
-const MOST_SIGNATURES: usize = 512;
+const MOST_SIGNATURES: usize = 128;
 /// Bytes of a user id that are kept.
 const MOST_NAME: usize = 2048;
 
@@ -27,10 +27,10 @@ const MOST_NAME: usize = 2048;
 #[derive(Clone, Debug)]
 enum About {
     Itself,
-    /// The body of a user id, or of a picture, with its packet's tag.
-    User(u8, Vec<u8>),
+    /// The body of a user id.
+    User(Vec<u8>),
     Subkey(Key),
-    /// A subkey that cannot be read: the signatures after it are about nothing.
+    /// A picture, or a subkey that cannot be read: the signatures after it are about nothing.
     Nothing,
 }
 
@@ -53,7 +53,8 @@ pub struct Cert {
 pub struct Keyring(pub Vec<Cert>);
 
 impl Keyring {
-    /// Reads a keyring, armored or not. What is no key of version 4 in it is left out.
+    /// Reads a keyring, armored or not. What is no key of version 4 in it is left out, and so is one with more
+    /// self-signatures than anybody needs.
     ///
     /// # Errors
     /// `Invalid` (`bad-openpgp`) when its packets cannot be read, or when it is too large.
@@ -85,10 +86,11 @@ impl Keyring {
                         return Err(bad(format!("more than {MOST_CERTS} keys in a keyring")));
                     }
                 }
-                (tag, Some(cert)) => cert.add(tag, packet.body)?,
+                (tag, Some(cert)) => cert.add(tag, packet.body),
                 (_, None) => {}
             }
         }
+        all.retain(|cert| cert.signatures <= MOST_SIGNATURES);
         Ok(Self(all))
     }
 
@@ -105,29 +107,25 @@ impl Cert {
         Self { primary, parts, signatures: 0 }
     }
 
-    fn add(&mut self, tag: u8, body: &[u8]) -> Result<()> {
+    fn add(&mut self, tag: u8, body: &[u8]) {
         let about = match tag {
             tag::SIGNATURE => return self.add_signature(body),
-            tag::USER_ID | tag::USER_ATTRIBUTE => About::User(tag, body.to_vec()),
+            tag::USER_ID => About::User(body.to_vec()),
+            tag::USER_ATTRIBUTE => About::Nothing,
             tag::PUBLIC_SUBKEY => Key::read(body).map_or(About::Nothing, About::Subkey),
             // Trust packets and the like are a program's own notes.
-            _ => return Ok(()),
+            _ => return,
         };
         self.parts.push(Part { about, signatures: Vec::new() });
-        Ok(())
     }
 
     /// Keeps what the primary key says; what others certify is no matter of ours.
-    fn add_signature(&mut self, body: &[u8]) -> Result<()> {
-        let Some(signature) = Signature::read(body).filter(|s| s.names(&self.primary)) else { return Ok(()) };
+    fn add_signature(&mut self, body: &[u8]) {
+        let Some(signature) = Signature::read(body).filter(|s| s.names(&self.primary)) else { return };
         self.signatures += 1;
-        if self.signatures > MOST_SIGNATURES {
-            return Err(bad(format!("a key with more than {MOST_SIGNATURES} self-signatures")));
-        }
-        if let Some(part) = self.parts.last_mut() {
+        if let Some(part) = self.parts.last_mut().filter(|_| self.signatures <= MOST_SIGNATURES) {
             part.signatures.push(signature);
         }
-        Ok(())
     }
 
     fn keys(&self) -> impl Iterator<Item = &Key> {
@@ -151,7 +149,7 @@ impl Cert {
         for part in &self.parts {
             match &part.about {
                 About::Itself => {}
-                About::User(tag, body) => out.extend(written(*tag, body)),
+                About::User(body) => out.extend(written(tag::USER_ID, body)),
                 About::Subkey(key) => out.extend(written(tag::PUBLIC_SUBKEY, &key.body)),
                 About::Nothing => continue,
             }
@@ -166,7 +164,7 @@ impl Cert {
     #[must_use]
     pub fn name(&self) -> String {
         let named = self.parts.iter().filter_map(|part| match &part.about {
-            About::User(tag::USER_ID, body) => Some((self.newest(part)?.made(), body)),
+            About::User(body) => Some((self.newest(part)?.made(), body)),
             _ => None,
         });
         let newest = named.max_by_key(|(made, _)| *made).map(|(_, body)| body);
@@ -213,8 +211,8 @@ impl Cert {
         let primary = self.primary.framed();
         let other = match about {
             About::Itself => Vec::new(),
-            About::User(tag, body) => {
-                let mut framed = vec![if *tag == tag::USER_ID { 0xB4 } else { 0xD1 }];
+            About::User(body) => {
+                let mut framed = vec![0xB4];
                 framed.extend(u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes());
                 framed.extend_from_slice(body);
                 framed
@@ -331,6 +329,15 @@ mod tests {
         let own = first();
         let bare = [own[0], own[1], own[3], own[4]];
         assert!(why(judged(&bare)).contains("no self-signature"));
+    }
+
+    #[test]
+    fn a_key_with_more_self_signatures_than_anybody_needs_is_left_out() {
+        let own = first();
+        let many = [&own[..2], &vec![own[2]; MOST_SIGNATURES], &own[3..4]].concat();
+        assert!(matches!(judged(&many), Outcome::NotCounted { .. }), "so many are read");
+        let more = [&own[..2], &vec![own[2]; MOST_SIGNATURES + 1], &own[3..]].concat();
+        assert!(matches!(judged(&more), Outcome::NoKey { .. }));
     }
 
     #[test]

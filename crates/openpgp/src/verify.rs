@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Signatures of one document at the most.
-const MOST_SIGNATURES: usize = 32;
+const MOST_SIGNATURES: usize = 16;
 /// Keys that one signature is compared with, where several have its number.
 const MOST_KEYS: usize = 4;
 
