@@ -3,6 +3,12 @@
 
 use std::{fs, path::Path};
 
+use aws_lc_rs::{
+    encoding::AsDer as _,
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cofferdam_testkit::GitBackend;
 use cofferdam_types::Sha256;
 use serde_json::{Value, json};
@@ -260,4 +266,53 @@ fn a_repository_with_its_submodule_is_collected_and_cloned_inside_in_both_ways()
                  rm -rf whole one";
     let built = pair.inside.by_in(folder.path(), &pair.developers.1, &["inside", "--", "sh", "-ec", build]);
     assert_eq!((built.code, built.stdout.trim()), (0, "b\n1"), "{built:#?}");
+}
+
+#[test]
+fn a_signed_image_is_proved_by_the_keys_of_the_person_s_own_policy_and_again_inside() {
+    let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
+    let mut content = Content::default();
+    let one = content.image("boat", "2", "amd64", &layer(1));
+    let digest = one["digest"].as_str().unwrap();
+    let said = json!({ "critical": { "identity": { "docker-reference": "reg.example/boat" },
+        "image": { "docker-manifest-digest": digest }, "type": "cosign container image signature" } });
+    let said = said.to_string().into_bytes();
+    let made = STANDARD.encode(key.sign(&SystemRandom::new(), &said).unwrap());
+    let mut signed = content.blob("boat", &said);
+    signed["mediaType"] = json!("application/vnd.dev.cosign.simplesigning.v1+json");
+    signed["annotations"] = json!({ "dev.cosignproject.cosign/signature": made });
+    let config = content.blob("boat", b"{}");
+    let signature =
+        json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [signed] });
+    content.manifest("boat", &format!("{}.sig", digest.replace(':', "-")), MANIFEST, &signature);
+    let world = World::new(content, None);
+    let pair = pair(&world);
+    let (outside, officer) = (&pair.outside, &pair.officers.0);
+    let (home, folder) = (home(PLAIN), tempfile::tempdir().unwrap());
+    let der = STANDARD.encode(key.public_key().as_der().unwrap().as_ref());
+    let pem = format!("-----BEGIN PUBLIC KEY-----\n{der}\n-----END PUBLIC KEY-----\n");
+    let policy = json!({ "default": [{ "type": "reject" }], "transports": { "docker": {
+        "reg.example": [{ "type": "sigstoreSigned", "keyData": STANDARD.encode(pem) }] } } });
+    fs::write(home.path().join(".config/containers/policy.json"), policy.to_string()).unwrap();
+    fs::write(folder.path().join("Dockerfile"), "FROM reg.example/boat:2\n").unwrap();
+    let done = collect(outside, officer, home.path(), folder.path(), &["--platform", "linux-x86_64"]).ok();
+    assert_eq!(done["complete"], true, "{done}");
+    world.end();
+    let proved = |lines: &Value, at: &str| {
+        let texts = lines.as_array().unwrap().iter().filter_map(|line| line.pointer(at)?.as_array());
+        let texts: Vec<&str> = texts.flatten().filter_map(Value::as_str).collect();
+        assert!(!texts.is_empty(), "{lines:#}");
+        for text in texts {
+            assert!(
+                text.starts_with("cosign: this digest is signed by a key that the recording brought ("),
+                "{text}"
+            );
+            assert!(text.ends_with("under this name"), "{text}");
+        }
+    };
+    proved(&outside.by(officer, &["collect", "things"]).ok()["items"], "/proofs");
+    let packed = pair.pack("things", &[])["path"].as_str().unwrap().to_owned();
+    let id = pair.receive(&packed).ok()["id"].to_string();
+    let received = pair.inside.by(&pair.officers.1, &["transfers", &id]).ok();
+    proved(&received["difference"]["added"], "/traits/proofs");
 }

@@ -34,7 +34,9 @@ impl Layer {
 #[must_use]
 pub fn layer(name: &str) -> Option<Layer> {
     match name {
-        "types" | "versions" | "pipeline" | "lockfiles" | "runner-api" | "policy" => Some(Layer::Pure),
+        "types" | "versions" | "pipeline" | "lockfiles" | "openpgp" | "runner-api" | "policy" => {
+            Some(Layer::Pure)
+        }
         "blobs" | "store" | "trust" | "audit" | "delta" | "parity" | "transfer" | "git" | "scan"
         | "sandbox" | "station" | "upstream" | "gateway" => Some(Layer::Mechanism),
         name if name.starts_with("format-") => Some(Layer::Mechanism),

@@ -116,6 +116,11 @@ pub struct ProofsConfig {
     pub note_keys: Vec<String>,
     /// A PEM file with the certificates of the authorities that may certify who attests; empty for none.
     pub authorities: std::path::PathBuf,
+    /// OpenPGP keyrings by place, `deb.example/debian` or `*`: who may sign package archives there. For a place that is
+    /// named here, no key counts that a recording brings.
+    pub archive_keys: BTreeMap<String, std::path::PathBuf>,
+    /// PEM files with public keys by place, `registry.example/team` or `*`: who may sign container images there.
+    pub image_keys: BTreeMap<String, std::path::PathBuf>,
 }
 
 /// What builds fetch beside their package clients.
@@ -250,6 +255,9 @@ pub fn template(name: &SiteName, role: Role, listen: SocketAddr) -> String {
          # Keys of Go's checksum databases, as GOSUMDB has them. Without one, that of the recording counts.\n\
          # [proofs]\n\
          # note_keys = [\"sums.example+HASH+KEY\"]\n\
+         # Who signs package archives, and container images, and where: a place and a file with keys.\n\
+         # archive_keys = {{ \"deb.example/debian\" = \"/usr/share/keyrings/example.gpg\" }}\n\
+         # image_keys = {{ \"registry.example/team\" = \"/etc/keys/cosign.pub\" }}\n\
          \n\
          # Upstreams are taken from this machine's own pip, npm and cargo configuration. To use others:\n\
          # [upstream.pypi]\n\

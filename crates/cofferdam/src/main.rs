@@ -16,6 +16,7 @@ mod projects;
 mod signals;
 mod site;
 mod toolchain;
+mod upstream_keys;
 
 use std::process::ExitCode;
 

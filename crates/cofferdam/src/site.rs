@@ -8,7 +8,7 @@ use cofferdam_crossing::{Crossing, CrossingParts};
 use cofferdam_forge::{Forge, ForgeParts};
 use cofferdam_format_kit::{
     Format, RepositoryKind, Upstream,
-    joined::{Origin, UpstreamKeys},
+    joined::{Keys, Origin, UpstreamKeys},
 };
 use cofferdam_git::{GitBinary, GitService};
 use cofferdam_http::{Site, SiteState};
@@ -23,6 +23,7 @@ use crate::{
     config::{Config, ProofsConfig, Role},
     home::Home,
     projects::ForgeProjects,
+    upstream_keys,
 };
 
 /// Every package format of this program. A new one is one line here.
@@ -126,7 +127,12 @@ pub async fn open(home: &Home, config: &Config) -> Result<Opened> {
 
 /// The keys of upstream's that the configuration names.
 fn upstream_keys(config: &ProofsConfig) -> Result<UpstreamKeys> {
-    let mut keys = UpstreamKeys::notes(&config.note_keys, Origin::Site);
+    let own = Keys {
+        notes: config.note_keys.clone(),
+        archives: upstream_keys::archive_keys(&config.archive_keys)?,
+        images: upstream_keys::image_keys(&config.image_keys)?,
+    };
+    let mut keys = UpstreamKeys::of(&own, Origin::Site);
     if !config.authorities.as_os_str().is_empty() {
         keys.authorities = std::fs::read_to_string(&config.authorities).map_err(|e| {
             Error::invalid("config", format!("{} cannot be read", config.authorities.display()))

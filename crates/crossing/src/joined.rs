@@ -1,4 +1,5 @@
-//! Upstream's proofs that join several files: a module's archive and the checksum database's answer for it.
+//! Upstream's proofs that join several files: a module's archive and the checksum database's answer for it, a package and
+//! the signed list of its archive, an image and its signature.
 //!
 //! The formats check them; here they are asked, when a recording ends and again over the files of a transfer, and a
 //! release whose proof does not hold is refused. What was found when recorded travels as a signed statement, with the
@@ -8,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use cofferdam_format_kit::{
     View as _,
-    joined::{Finding, Joined, Origin, Together, UpstreamKeys, Verdict},
+    joined::{Finding, Joined, Keys, Origin, PlacedKey, Together, UpstreamKeys, Verdict},
 };
 use cofferdam_store::TransferItemRow;
 use cofferdam_trust::{Envelope, Statement, Subject};
@@ -34,15 +35,25 @@ const MOST_FINDINGS: usize = 4 << 20;
 pub(crate) struct JoinedPaper {
     /// The keys of signed notes that upstream signed with.
     keys: Vec<String>,
+    /// Those of package archives.
+    #[serde(rename = "archiveKeys")]
+    archive_keys: Vec<PlacedKey>,
+    /// Those of container images.
+    #[serde(rename = "imageKeys")]
+    image_keys: Vec<PlacedKey>,
     /// By repository.
     findings: BTreeMap<String, Vec<Finding>>,
 }
 
 impl JoinedPaper {
     fn add(&mut self, repository: &str, joined: Joined) {
-        self.keys.extend(joined.keys);
-        self.keys.sort();
-        self.keys.dedup();
+        let mut keys = Keys {
+            notes: std::mem::take(&mut self.keys),
+            archives: std::mem::take(&mut self.archive_keys),
+            images: std::mem::take(&mut self.image_keys),
+        };
+        keys.add(joined.keys);
+        (self.keys, self.archive_keys, self.image_keys) = (keys.notes, keys.archives, keys.images);
         if !joined.findings.is_empty() {
             self.findings.entry(repository.to_owned()).or_default().extend(joined.findings);
         }
@@ -99,7 +110,12 @@ impl JoinedPaper {
             return Ok(None);
         }
         let subject = Subject::sha256(format!("collection:{}", collection.name), collection.digest()?);
-        let predicate = json!({ "keys": self.keys, "totals": self.totals(), "findings": self.findings });
+        let mut predicate = json!({ "keys": self.keys, "totals": self.totals(), "findings": self.findings });
+        for (name, keys) in [("archiveKeys", &self.archive_keys), ("imageKeys", &self.image_keys)] {
+            if !keys.is_empty() {
+                predicate[name] = json!(keys);
+            }
+        }
         crossing.signed(&Statement::new(vec![subject], UPSTREAM_PREDICATE, predicate)).map(Some)
     }
 }
@@ -120,8 +136,8 @@ impl Crossing {
 
     /// Asks the formats about all files of a recording, with this site's keys and those of its machine, and keeps
     /// what they find.
-    pub(crate) async fn join_recording(&self, id: RecordingId, brought: &[String]) -> Result<JoinedPaper> {
-        let keys = self.0.upstream_keys.clone().and(UpstreamKeys::notes(brought, Origin::Recording));
+    pub(crate) async fn join_recording(&self, id: RecordingId, brought: &Keys) -> Result<JoinedPaper> {
+        let keys = self.0.upstream_keys.clone().and(UpstreamKeys::of(brought, Origin::Recording));
         let mut paper = JoinedPaper::default();
         let items = self.collection(id).await?.items;
         for items in items.chunk_by(|a, b| a.repository == b.repository) {
@@ -163,7 +179,7 @@ impl Crossing {
     pub(crate) async fn join_received(&self, source: &SiteName, items: &mut [TransferItemRow]) -> Result<()> {
         let believed = Believed::about_site(self, source).await?;
         let brought = carried_keys(&believed, items);
-        let keys = self.0.upstream_keys.clone().and(UpstreamKeys::notes(&brought, Origin::Recording));
+        let keys = self.0.upstream_keys.clone().and(UpstreamKeys::of(&brought, Origin::Recording));
         let mut repositories: BTreeMap<(String, String), Vec<usize>> = BTreeMap::new();
         for (at, item) in items.iter().enumerate().filter(|(_, i)| i.kind == "release" && i.verdict == "ok") {
             let key = (item.repository.clone(), item.format.clone());
@@ -212,8 +228,8 @@ fn note(item: &mut TransferItemRow, finding: &Finding) -> Result<()> {
 }
 
 /// The keys in the statements that came along, of those whose signature holds.
-fn carried_keys(believed: &Believed, items: &[TransferItemRow]) -> Vec<String> {
-    let mut keys = Vec::new();
+fn carried_keys(believed: &Believed, items: &[TransferItemRow]) -> Keys {
+    let mut keys = Keys::default();
     for item in items.iter().filter(|item| item.kind == "statement") {
         let Ok(envelope) = item.value.read::<Envelope>() else { continue };
         let Ok(payload) = envelope.unverified_payload() else { continue };
@@ -221,10 +237,18 @@ fn carried_keys(believed: &Believed, items: &[TransferItemRow]) -> Vec<String> {
         if statement["predicateType"] != UPSTREAM_PREDICATE || !believed.signed(&envelope) {
             continue;
         }
-        let all = statement["predicate"]["keys"].as_array().into_iter().flatten();
-        keys.extend(all.filter_map(Value::as_str).map(str::to_owned));
+        let said = &statement["predicate"];
+        keys.add(Keys {
+            notes: listed(&said["keys"]),
+            archives: listed(&said["archiveKeys"]),
+            images: listed(&said["imageKeys"]),
+        });
     }
-    keys.sort();
-    keys.dedup();
     keys
+}
+
+/// A list's values of one kind; what is of another is left out.
+fn listed<T: serde::de::DeserializeOwned>(list: &Value) -> Vec<T> {
+    let all = list.as_array().into_iter().flatten();
+    all.filter_map(|value| serde_json::from_value(value.clone()).ok()).collect()
 }

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use cofferdam_access::NewToken;
+use cofferdam_format_kit::joined::{Keys, PlacedKey};
 use cofferdam_store::{RecordingRow, TokenOwner};
 use cofferdam_trust::{Statement, Subject};
 use cofferdam_types::{Error, ErrorKind, RecordingId, Result, Secret};
@@ -68,6 +69,10 @@ pub struct Ended {
     pub listed: bool,
     /// Keys of signed notes that the machine's own clients are set up with (`go env GOSUMDB`).
     pub note_keys: Vec<String>,
+    /// Keys of package archives that they are set up with: apt's.
+    pub archive_keys: Vec<PlacedKey>,
+    /// Keys of container images: those of `policy.json`.
+    pub image_keys: Vec<PlacedKey>,
 }
 
 /// A paper as it is kept.
@@ -111,7 +116,8 @@ impl Crossing {
     /// a proof of upstream's does not hold: the recording has ended, and is not rehearsed nor packed with that item;
     /// `not-kept` when something that the build was given could not be kept: the recording has ended, as failed.
     pub async fn end_recording(&self, id: RecordingId, ended: Ended, actor: &str) -> Result<Collection> {
-        let Ended { exit_code, observed, mentions, listed, note_keys } = ended;
+        let Ended { exit_code, observed, mentions, listed, note_keys, archive_keys, image_keys } = ended;
+        let brought = Keys { notes: note_keys, archives: archive_keys, images: image_keys };
         let (observed, mentions) = (paper(&observed)?, paper(&mentions)?);
         let settled = self.0.registry.settle(id).await;
         let state = match (exit_code, listed) {
@@ -126,7 +132,7 @@ impl Crossing {
         tx.collections().put_paper(id, RECORDED, &observed).await?;
         tx.collections().put_paper(id, MENTIONS, &mentions).await?;
         tx.commit().await?;
-        let joined = self.join_recording(id, &note_keys).await?;
+        let joined = self.join_recording(id, &brought).await?;
         let collection = self.described_collection(id).await?;
         let (files, bytes) = collection.totals();
         let detail = json!({

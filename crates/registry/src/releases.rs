@@ -2,16 +2,18 @@
 //!
 //! What is there already is asked for in a few statements, every draft is judged in its order against that and what
 //! the drafts before it add, and what is new is written in a few statements. The judgement is the gate's: names that
-//! agree, and bytes that never change.
+//! agree, and bytes that never change. Of a file that is here, one thing may come later: upstream's proofs, once, where it
+//! has none.
 
 use std::{
     borrow::Cow,
     collections::{HashMap, HashSet},
 };
 
-use cofferdam_format_kit::{Change, Draft, DraftFile, Format, path_segments};
-use cofferdam_store::{NewFile, NewRelease};
+use cofferdam_format_kit::{Change, Draft, DraftFile, Format, path_segments, proofs};
+use cofferdam_store::{HeldFile, NewFile, NewRelease};
 use cofferdam_types::{Digests, Error, PackageId, PackageUrl, Result, Sha256, Timestamp};
+use serde_json::{Value, json};
 
 use crate::gate::{Gate, immutable};
 
@@ -23,6 +25,8 @@ struct There<'a> {
     releases: HashSet<(PackageId, &'a str)>,
     /// Bytes, package and version by path.
     files: HashMap<String, (Sha256, PackageId, Cow<'a, str>)>,
+    /// Files without proofs, of those for which the drafts have some.
+    unproved: HashMap<String, HeldFile>,
     /// Bytes that paths once had, and have no longer.
     removed: HashMap<String, Vec<Sha256>>,
     /// By package and name.
@@ -37,11 +41,35 @@ type Pointing<'a> = (Option<i64>, Cow<'a, str>);
 struct New<'a> {
     releases: Vec<NewRelease<'a>>,
     files: Vec<NewFile<'a>>,
+    /// Files that are here and gain proofs: their rows, and what stands there from now on.
+    proved: Vec<Proved<'a>>,
     blobs: Vec<&'a Digests>,
     /// Rows of pointers that move.
     moved: Vec<i64>,
     /// Where pointers are moved to.
     pointers: HashMap<(PackageId, &'a str), &'a str>,
+}
+
+/// A file that is here, with the proofs that it gained.
+struct Proved<'a> {
+    held: HeldFile,
+    package: PackageId,
+    version: &'a str,
+    sha256: Sha256,
+}
+
+impl Proved<'_> {
+    fn row(&self) -> NewFile<'_> {
+        NewFile {
+            package_id: self.package,
+            version: self.version,
+            path: &self.held.path,
+            role: &self.held.role,
+            sha256: self.sha256,
+            meta: &self.held.meta,
+            at: self.held.at,
+        }
+    }
 }
 
 impl Gate<'_> {
@@ -69,6 +97,10 @@ impl Gate<'_> {
         rows.insert_releases(repository, &new.releases, generation).await?;
         rows.put_blobs(new.blobs, self.now).await?;
         rows.insert_files(repository, &new.files, generation).await?;
+        let ended: Vec<i64> = new.proved.iter().map(|proved| proved.held.id).collect();
+        rows.end_files(&ended, generation).await?;
+        let proved: Vec<NewFile<'_>> = new.proved.iter().map(Proved::row).collect();
+        rows.insert_files(repository, &proved, generation).await?;
         rows.remove_pointers(&new.moved, generation).await?;
         let mut pointers: Vec<_> = new.pointers.into_iter().map(|((id, name), to)| (id, name, to)).collect();
         pointers.sort_unstable();
@@ -113,6 +145,17 @@ impl Gate<'_> {
         }
         for at in rows.files_at(repository, &paths).await? {
             there.files.insert(at.path, (at.sha256, at.package, at.version.into()));
+        }
+        let proving = drafts.iter().flat_map(|d| &d.files).filter(|f| proofs::of(&f.meta).next().is_some());
+        let proving =
+            distinct(proving.map(|f| f.path.as_str()).filter(|path| there.files.contains_key(*path)));
+        if !proving.is_empty() {
+            for held in rows.held_at(repository, &proving).await? {
+                // A row lives for a generation at least.
+                if proofs::of(&held.meta).next().is_none() && held.added < self.generation {
+                    there.unproved.insert(held.path.clone(), held);
+                }
+            }
         }
         if drafts.iter().any(|draft| !draft.pointers.is_empty()) {
             let known: Vec<PackageId> = ids.values().map(|(id, _)| *id).collect();
@@ -168,7 +211,16 @@ fn judge_file<'a>(
 ) -> Result<bool> {
     let sha256 = file.digests.sha256;
     if let Some(at) = there.files.get(&file.path) {
-        return if *at == (sha256, id, version.into()) { Ok(false) } else { Err(immutable(&file.path)) };
+        if *at != (sha256, id, version.into()) {
+            return Err(immutable(&file.path));
+        }
+        let gains = proofs::of(&file.meta).next().is_some();
+        let Some(mut held) = gains.then(|| there.unproved.remove(&file.path)).flatten() else {
+            return Ok(false);
+        };
+        held.meta = with_proofs(held.meta, &file.meta);
+        new.proved.push(Proved { held, package: id, version, sha256 });
+        return Ok(true);
     }
     if there.removed.get(&file.path).is_some_and(|once| once.iter().any(|was| *was != sha256)) {
         return Err(immutable(&file.path));
@@ -185,6 +237,13 @@ fn judge_file<'a>(
         at: now,
     });
     Ok(true)
+}
+
+/// A file's metadata with the proofs of another's, and nothing else of it.
+fn with_proofs(held: Value, brought: &Value) -> Value {
+    let mut meta = if held.is_object() { held } else { json!({}) };
+    meta[proofs::FIELD] = brought.get(proofs::FIELD).cloned().unwrap_or_default();
+    meta
 }
 
 fn judge_pointer<'a>(

@@ -189,6 +189,66 @@ async fn what_was_published_never_changes() {
 }
 
 #[tokio::test]
+async fn a_held_file_gains_a_proof_once_and_never_loses_or_changes_it() {
+    for world in worlds().await {
+        let mirror = world.repository("npm-mirror", "npm", RepositoryKind::Mirror, &[]).await.unwrap();
+        let with = |draft: &Draft, meta: serde_json::Value| {
+            let mut draft = draft.clone();
+            draft.files[0].meta = meta;
+            [Change::Release(draft)]
+        };
+        let shown = async || {
+            let view = world.registry.view(&mirror).await.unwrap();
+            view.file("boat/-/boat-1.0.0.tgz").await.unwrap().unwrap()
+        };
+        let draft = world.npm("boat", "1.0.0", &[]).await;
+        let bare = with(&draft, json!({ "kept": 1 }));
+        let first = world.registry.commit(&mirror, &bare, TRANSFER).await.unwrap();
+        let before = shown().await;
+
+        let proved = with(&draft, json!({ "kept": 2, "other": 3, "proofs": [{ "sig": "a" }] }));
+        let second = world.registry.commit(&mirror, &proved, TRANSFER).await.unwrap();
+        assert_eq!(
+            (second.generation, first.generation),
+            (Some(2), Some(1)),
+            "a proof that is new is a change"
+        );
+        let after = shown().await;
+        assert_eq!(
+            after.meta,
+            json!({ "kept": 1, "proofs": [{ "sig": "a" }] }),
+            "nothing but the proofs is taken"
+        );
+        assert_eq!((after.sha256, after.added), (before.sha256, before.added));
+
+        let other = with(&draft, json!({ "kept": 1, "proofs": [{ "sig": "b" }] }));
+        let none = with(&draft, json!({ "kept": 1, "proofs": [] }));
+        for changes in [bare, proved, other, none] {
+            let again = world.registry.commit(&mirror, &changes, TRANSFER).await.unwrap();
+            assert_eq!((again.generation, shown().await.meta), (None, after.meta.clone()));
+        }
+        let mut forged = draft.clone();
+        forged.files[0].digests = world.registry.door().put_bytes("other bytes".into()).await.unwrap();
+        let forged = with(&forged, json!({ "proofs": [{ "sig": "a" }] }));
+        let refused = world.registry.commit(&mirror, &forged, TRANSFER).await;
+        assert_eq!(kind(refused), (ErrorKind::Conflict, "immutable"));
+
+        // Twice in one commit, and where there is no metadata at all.
+        let two = world.npm("boat", "2.0.0", &[]).await;
+        let [null, proved] =
+            [json!(null), json!({ "proofs": [{ "sig": "c" }] })].map(|meta| with(&two, meta));
+        world.registry.commit(&mirror, &null, TRANSFER).await.unwrap();
+        let twice = [proved.clone(), proved].concat();
+        assert_eq!(world.registry.commit(&mirror, &twice, TRANSFER).await.unwrap().generation, Some(4));
+        let view = world.registry.view(&mirror).await.unwrap();
+        let file = view.file("boat/-/boat-2.0.0.tgz").await.unwrap().unwrap();
+        assert_eq!(file.meta, json!({ "proofs": [{ "sig": "c" }] }));
+        let package = view.package("boat").await.unwrap().unwrap();
+        assert_eq!(package.releases.iter().map(|r| r.files.len()).collect::<Vec<_>>(), [1, 1]);
+    }
+}
+
+#[tokio::test]
 async fn a_refused_change_takes_the_whole_commit_with_it() {
     for world in worlds().await {
         let files = world.repository("files", "generic", RepositoryKind::Hosted, &[]).await.unwrap();

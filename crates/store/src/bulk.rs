@@ -35,6 +35,9 @@ statements! {
 
     FILES_AT = "SELECT path, sha256, package_id, version FROM file
         WHERE repository_id = $1 AND removed IS NULL AND path IN ($2)";
+    HELD_AT = "SELECT id, path, role, meta, at, added FROM file
+        WHERE repository_id = $1 AND removed IS NULL AND path IN ($2)";
+    END_FILES = "UPDATE file SET removed = $1 WHERE id IN ($2)";
     REMOVED_AT = "SELECT path, sha256 FROM file WHERE repository_id = $1 AND removed IS NOT NULL AND path IN ($2)";
     FILES_OF = "SELECT f.version, f.path, f.role, f.meta, f.at, b.sha256, b.size, b.sha512, b.sha1, b.md5, b.blake2b_256, p.key, p.id AS package_id
         FROM file f JOIN blob b ON b.sha256 = f.sha256 JOIN package p ON p.id = f.package_id
@@ -68,6 +71,23 @@ pub struct TakenPath {
     pub package: PackageId,
     /// The version of the file.
     pub version: String,
+}
+
+/// A file that is here, with what its format says of it.
+#[derive(Clone, Debug)]
+pub struct HeldFile {
+    /// The row.
+    pub id: i64,
+    /// Its path.
+    pub path: String,
+    /// Its role.
+    pub role: String,
+    /// The format's metadata.
+    pub meta: serde_json::Value,
+    /// When it was committed.
+    pub at: Timestamp,
+    /// The generation that added it.
+    pub added: u64,
 }
 
 /// A pointer as it stands.
@@ -188,6 +208,28 @@ impl RegistryRows<'_> {
             })
         };
         rows.iter().map(taken).collect()
+    }
+
+    /// The files that these paths have now, with their metadata.
+    pub async fn held_at(&mut self, repository: RepositoryId, paths: &[&str]) -> Result<Vec<HeldFile>> {
+        let rows = self.0.all_of(HELD_AT, &[repository.into()], each(paths.iter().copied())).await?;
+        let held = |row: &crate::Row| {
+            Ok(HeldFile {
+                id: row.int("id")?,
+                path: row.text("path")?,
+                role: row.text("role")?,
+                meta: row.json("meta")?,
+                at: row.time("at")?,
+                added: row.size("added")?,
+            })
+        };
+        rows.iter().map(held).collect()
+    }
+
+    /// Ends files in a generation; the rows stay as history. Something is to take their paths in the same generation.
+    pub async fn end_files(&mut self, rows: &[i64], generation: u64) -> Result<()> {
+        let rows = rows.iter().map(|id| Value::from(*id)).collect();
+        self.0.execute_in(END_FILES, &[generation.into()], rows).await.map(drop)
     }
 
     /// What these paths once were, in any generation, and are no longer.

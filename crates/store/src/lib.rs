@@ -34,7 +34,7 @@ mod tx;
 
 pub use access::{AccessRows, ApprovalRow, PersonRow, TokenOwner, TokenRow, VoteRow};
 pub use audit::{AuditEntryRow, AuditRows};
-pub use bulk::{PointerAt, TakenPath};
+pub use bulk::{HeldFile, PointerAt, TakenPath};
 pub use carry::{CarryRows, ReceiptRow};
 pub use collections::{CollectionRows, RuleRow};
 pub use crossing::{CrossingRows, Json, RecordingRow, TransferItemRow, TransferRow};

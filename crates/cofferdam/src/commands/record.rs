@@ -25,6 +25,7 @@ use crate::{
     output,
     personal::Own,
     toolchain::{Build, door},
+    upstream_keys,
 };
 
 /// Things asked for in vain that are named, of a build that does without them.
@@ -61,10 +62,9 @@ impl Session {
     /// # Errors
     /// What the site answered.
     pub async fn end(&self, client: &Client, built: &Built, mentions: &[Mention]) -> Result<Collection> {
-        let body = json!({
+        let body = upstream_keys::offered_with(json!({
             "exit_code": built.code, "observed": built.observed(), "mentions": mentions,
-            "note_keys": Own::find().note_keys(),
-        });
+        }));
         collection(client.post(&format!("/api/v1/recordings/{}/end", self.id), &body).await?)
     }
 }

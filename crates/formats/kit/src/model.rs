@@ -4,6 +4,8 @@ use cofferdam_types::{Digests, Sha256, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::{Draft, DraftFile};
+
 /// Where a release stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -42,6 +44,24 @@ pub struct ReleaseView {
     pub published: Timestamp,
     /// Its files, by path.
     pub files: Vec<FileRef>,
+}
+
+impl ReleaseView {
+    /// This release with one of its files as it is, but for its metadata: what a file that gains proofs is committed as.
+    #[must_use]
+    pub fn proving(&self, package: &PackageView, file: &FileRef, meta: Value) -> Draft {
+        let (path, role) = (file.path.clone(), file.role.clone());
+        Draft {
+            package: package.key.clone(),
+            display: package.display.clone(),
+            version: self.version.clone(),
+            meta: self.meta.clone(),
+            files: vec![DraftFile { path, role, digests: file.digests.clone(), meta }],
+            pointers: Vec::new(),
+            published: Some(self.published),
+            yanked: None,
+        }
+    }
 }
 
 /// A file as one generation shows it.

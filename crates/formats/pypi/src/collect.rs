@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use cofferdam_format_kit::{
     Answer, Change, Door, Draft, DraftFile, Fetched, Recorded, Request, Route, Upstream, View, Want,
+    proofs as kit,
 };
 use cofferdam_types::{Digests, Error, ErrorKind, Result, Sha256, Timestamp};
 use http::{StatusCode, header};
@@ -28,6 +29,9 @@ const PAGE_LIMIT: usize = 128 << 20;
 const METADATA_LIMIT: usize = 16 << 20;
 /// Characters of a reason or a `Requires-Python` at the most.
 const TEXT_LIMIT: usize = 4096;
+
+/// Files of one package that are asked at one time whether they are attested by now.
+const MOST_NEWLY_PROVED: usize = 50;
 
 /// What upstream is to be asked for.
 pub(crate) fn want(route: &Route) -> Option<Want> {
@@ -55,7 +59,8 @@ pub(crate) async fn record(
     match want {
         Want::Index { package: Some(key) } => {
             let page = Page::fetch(key, upstream).await?;
-            Ok(Recorded { answer: Some(page.live()), ..Recorded::default() })
+            let changes = page.newly_proved(view, upstream).await?;
+            Ok(Recorded { changes, answer: Some(page.live()), ..Recorded::default() })
         }
         Want::Index { package: None } | Want::Address { .. } => Ok(Recorded::default()),
         Want::File { package, path } => record_file(package, path, view, upstream, door).await,
@@ -146,6 +151,37 @@ impl Page {
         found.map(|(name, entry)| (name, entry)).ok_or_else(|| {
             Error::not_found(format!("upstream has no file `{}` of `{}`", shown(filename), self.key))
         })
+    }
+
+    /// Files that are here without attestations, for which upstream has some by now. One that does not hold is none: the
+    /// page lists files that nobody asked for, and they must not stop who asked for another.
+    async fn newly_proved(&self, view: &dyn View, upstream: &dyn Upstream) -> Result<Vec<Change>> {
+        let attested = |entry: &FileEntry| entry.provenance.as_ref()?.as_str().map(str::to_owned);
+        let all: HashMap<String, (&Filename, String)> =
+            self.files.iter().filter_map(|(name, e)| Some((name.path(), (name, attested(e)?)))).collect();
+        if all.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Some(package) = view.package(&self.key).await? else { return Ok(Vec::new()) };
+        let held =
+            package.releases.iter().flat_map(|release| release.files.iter().map(move |f| (release, f)));
+        let bare = held.filter(|(_, file)| kit::of(&file.meta).next().is_none());
+        let waiting = bare.filter_map(|(release, file)| Some((release, file, all.get(&file.path)?)));
+        let waiting: Vec<_> = waiting.take(MOST_NEWLY_PROVED).collect();
+        let mut changes = Vec::new();
+        for (release, file, (name, url)) in waiting {
+            let proofs = match proofs::gather(url, name, &file.sha256, upstream).await {
+                Ok(proofs) if proofs.is_empty() => continue,
+                Ok(proofs) => proofs,
+                Err(error) => {
+                    tracing::warn!(file = %file.path, %error, "upstream's new attestation is not taken");
+                    continue;
+                }
+            };
+            let meta = FileMeta { proofs, ..FileMeta::of(&file.meta) }.to_value();
+            changes.push(Change::Release(release.proving(&package, file, meta)));
+        }
+        Ok(changes)
     }
 
     /// The metadata of a wheel, without the wheel.

@@ -35,6 +35,7 @@ use crate::{
     },
     output,
     site::formats,
+    upstream_keys,
 };
 
 /// Indexes asked for at once.
@@ -94,9 +95,9 @@ pub async fn run(context: &Context, client: &Client, arguments: &CollectArgs) ->
     left.extend(run_tools(context, client, &session, named.tools).await?);
     left.sort();
     let observed = Observed { platform: platforms.join(","), ..Observed::default() };
-    let body = json!({
+    let body = upstream_keys::offered_with(json!({
         "exit_code": i64::from(!left.is_empty()), "listed": true, "observed": observed, "mentions": named.mentions,
-    });
+    }));
     let ended = client.post(&format!("/api/v1/recordings/{}/end", session.id), &body).await?;
     let collection = record::collection(ended)?;
     if let Some(file) = &arguments.write {

@@ -125,6 +125,34 @@ async fn an_attestation_that_holds_is_kept_whole_and_holds_again_inside() {
 }
 
 #[tokio::test]
+async fn a_wheel_that_is_here_without_its_attestation_gains_it_when_its_page_is_asked_for_again() {
+    let (bytes, repository) = (wheel("foo", "1.0"), mirror());
+    let before = record(&bare(&bytes, &Value::Null), &repository).await.unwrap();
+    assert!(before.files[0].meta.get("proofs").is_none());
+    repository.commit(&PyPi, &[Change::Release(before.clone())]).await.unwrap();
+    let asked = async |upstream: &MemoryUpstream| {
+        let want = Want::Index { package: Some("foo".into()) };
+        let recorded = PyPi.record(&want, &repository, upstream, &repository).await.unwrap();
+        assert!(recorded.answer.is_some(), "the page is answered as ever");
+        recorded.changes
+    };
+    assert_eq!(asked(&bare(&bytes, &Value::Null)).await, [], "there is still none");
+    let lie = provenance(&[Signer::new().attest(&statement(WHEEL, &Sha256::of(b"x").to_hex()))]);
+    assert_eq!(asked(&upstream(&bytes, &lie)).await, [], "one that does not hold is none, and stops nobody");
+    assert_eq!(asked(&bare(&bytes, &json!(PROVENANCE))).await, [], "nor is one that cannot be had");
+
+    let there = upstream(&bytes, &honest(&bytes));
+    let changes = asked(&there).await;
+    let [Change::Release(draft)] = &changes[..] else { panic!("{changes:?}") };
+    assert_eq!((draft.files.len(), &draft.files[0].digests), (1, &before.files[0].digests));
+    assert_eq!(sentences(draft), [SENTENCE]);
+    assert!(!there.asked().iter().any(|url| url == FILE), "the wheel itself is not fetched again");
+    PyPi.admit(draft, &repository).await.unwrap();
+    repository.commit(&PyPi, &changes).await.unwrap();
+    assert_eq!(asked(&there).await, [], "it has one now");
+}
+
+#[tokio::test]
 async fn a_statement_may_spell_the_files_name_in_another_way() {
     let (bytes, repository) = (wheel("foo", "1.0"), mirror());
     let sha256 = Sha256::of(&bytes).to_hex();

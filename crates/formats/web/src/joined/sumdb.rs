@@ -20,7 +20,7 @@ use cofferdam_trust::note;
 use cofferdam_types::{Result, Sha256, merkle};
 
 use super::{
-    Answer, dirhash,
+    Answer, dirhash, shown,
     tiles::{Included, Place, Tiles},
 };
 
@@ -141,11 +141,11 @@ pub async fn join(answers: &[Answer<'_>], keys: &UpstreamKeys, door: &dyn Door) 
             false => Ok(dirhash::of_go_mod(answer.sha256)),
         };
         let Some((verdict, text, key)) = judge(said, is_zip, &digest, &databases) else { continue };
-        joined.keys.extend(key);
+        joined.keys.notes.extend(key);
         joined.findings.push(Finding { path: answer.path.to_owned(), kind: KIND.into(), verdict, text });
     }
-    joined.keys.sort();
-    joined.keys.dedup();
+    joined.keys.notes.sort();
+    joined.keys.notes.dedup();
     Ok(joined)
 }
 
@@ -313,49 +313,20 @@ fn judge_record(record: &Record, databases: &HashMap<String, Database>) -> (Verd
     (verdict, format!("{begin}, {signed}, {tree}"), key.cloned())
 }
 
-/// What upstream wrote, without what a terminal or a page would take for its own.
-fn shown(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(200).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashMap, fs::File, io::Write as _};
+    use std::io::Write as _;
 
-    use cofferdam_format_kit::{ByteStream, joined::Together};
     use cofferdam_trust::SigningKey;
-    use cofferdam_types::{Digests, Error};
-    use serde_json::json;
 
     use super::*;
+    use crate::joined::shelf::Shelf;
 
     const SUMS: &str = "https://proxy.example/go/sumdb/sums.example";
     const FERRY: &str = "https://proxy.example/go/harbour.example/!ferry/@v/v1.0.0";
 
-    /// Bytes by digest.
-    #[derive(Default)]
-    struct Shelf(HashMap<Sha256, Vec<u8>>);
-
-    #[async_trait::async_trait]
-    impl Door for Shelf {
-        async fn put(&self, _: ByteStream, _: u64) -> Result<Digests> {
-            Err(Error::not_found("nothing is stored here"))
-        }
-
-        async fn digests(&self, _: &Sha256) -> Result<Digests> {
-            Err(Error::not_found("no digests are kept here"))
-        }
-
-        async fn file(&self, sha256: &Sha256) -> Result<File> {
-            let mut file = tempfile::NamedTempFile::new().unwrap();
-            file.write_all(self.0.get(sha256).ok_or_else(|| Error::not_found("no such bytes"))?).unwrap();
-            Ok(file.reopen().unwrap())
-        }
-    }
-
     /// A database with records, of which the second is that of the module.
     struct World {
-        files: Vec<Together>,
         shelf: Shelf,
         key: SigningKey,
     }
@@ -363,14 +334,11 @@ mod tests {
     impl World {
         fn new() -> Self {
             let key = SigningKey::from_seed(&[5; 32]).unwrap();
-            Self { files: Vec::new(), shelf: Shelf::default(), key }
+            Self { shelf: Shelf::default(), key }
         }
 
         fn add(&mut self, url: &str, bytes: &[u8]) {
-            let sha256 = Sha256::of(bytes);
-            self.shelf.0.insert(sha256, bytes.to_vec());
-            let meta = json!({ "url": url, "status": 200, "headers": {} });
-            self.files.push(Together { path: url.into(), sha256, size: bytes.len() as u64, meta });
+            self.shelf.add(url, bytes);
         }
 
         fn note_key(&self) -> String {
@@ -383,7 +351,7 @@ mod tests {
         }
 
         async fn join(&self, keys: UpstreamKeys) -> Joined {
-            super::super::join(&self.files, &keys, &self.shelf).await.unwrap()
+            self.shelf.join(&keys).await
         }
 
         /// What is said of the archive, with the database's key from a recording.
@@ -442,7 +410,7 @@ mod tests {
                 "{finding:?}"
             );
         }
-        assert_eq!(joined.keys, [world.note_key()], "with it the other side checks again");
+        assert_eq!(joined.keys.notes, [world.note_key()], "with it the other side checks again");
         let (verdict, text) = world.said().await;
         assert!(verdict == Verdict::Holds && text.contains("a key that the recording brought"), "{text}");
     }
@@ -456,7 +424,7 @@ mod tests {
         assert_eq!(joined.findings[0].verdict, Verdict::Wrong, "no key is needed to compare digests");
         // The go.mod of the same record is what is listed.
         assert_ne!(joined.findings[1].verdict, Verdict::Wrong);
-        world.files.retain(|file| !file.path.contains("/lookup/"));
+        world.shelf.files.retain(|file| !file.path.contains("/lookup/"));
         assert_eq!(
             world.join(UpstreamKeys::default()).await,
             Joined::default(),
@@ -475,7 +443,7 @@ mod tests {
             joined.findings[0].text.contains("signature not checked: no key of `sums.example`"),
             "{joined:?}"
         );
-        assert!(joined.keys.is_empty());
+        assert!(joined.keys.notes.is_empty());
         // The site's own key for the name shuts out the one that comes along.
         let other = SigningKey::from_seed(&[6; 32]).unwrap();
         let other = note::NoteKey::new("sums.example", other.verifying_key()).unwrap().to_string();
@@ -489,9 +457,9 @@ mod tests {
     async fn a_false_signature_and_a_record_outside_its_tree_are_wrong() {
         let honest = h1(&archive());
         let mut forged = world(&honest, true);
-        let at = forged.files.iter().position(|f| f.path.contains("/lookup/")).unwrap();
-        let lookup = String::from_utf8(forged.shelf.0[&forged.files[at].sha256].clone()).unwrap();
-        forged.files.remove(at);
+        let at = forged.shelf.files.iter().position(|f| f.path.contains("/lookup/")).unwrap();
+        let lookup = String::from_utf8(forged.shelf.bytes[&forged.shelf.files[at].sha256].clone()).unwrap();
+        forged.shelf.files.remove(at);
         // The head of another tree below the signature of this one.
         let other = lookup.replacen("tree\n3\n", "tree\n4\n", 1);
         forged.add(&format!("{SUMS}/lookup/harbour.example/!ferry@v1.0.0"), other.as_bytes());
@@ -499,7 +467,7 @@ mod tests {
         assert!(verdict == Verdict::Wrong && text.contains("does not hold"), "{text}");
 
         let mut moved = world(&honest, true);
-        moved.files.remove(2);
+        moved.shelf.files.remove(2);
         let elsewhere = lookup.replacen("1\n", "0\n", 1);
         moved.add(&format!("{SUMS}/lookup/harbour.example/!ferry@v1.0.0"), elsewhere.as_bytes());
         let (verdict, text) = moved.said().await;
@@ -536,7 +504,7 @@ mod tests {
         world.add(&format!("{SUMS}/tile/8/0/000.p/3"), b"short");
         assert_eq!(world.join(UpstreamKeys::default()).await, Joined::default());
         let mut broken = self::world("h1:x", true);
-        broken.files.remove(0);
+        broken.shelf.files.remove(0);
         broken.add(&format!("{FERRY}.zip"), b"no archive");
         let (verdict, text) = broken.said().await;
         assert!(verdict == Verdict::Unchecked && text.contains("cannot be read"), "{text}");
