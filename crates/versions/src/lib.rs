@@ -4,6 +4,12 @@
 //! and a list must still have one order. This crate must never decide whether a version may be
 //! published; that is the format's rule.
 
+mod composer;
+mod gem;
+mod maven;
+mod number;
+mod nuget;
+
 use std::{cmp::Ordering, str::FromStr as _};
 
 /// The longest text read as a version, in bytes; a longer one counts as invalid.
@@ -14,13 +20,27 @@ const LIMIT: usize = 1024;
 pub enum Scheme {
     /// Python's versions (PEP 440).
     Pep440,
-    /// Semantic Versioning 2.0.0 (section 11), as npm and Cargo use it.
+    /// Semantic Versioning 2.0.0 (section 11), as npm, Cargo and Go use it.
     Semver,
+    /// Maven's artifacts (POM reference, "Version Order Specification").
+    Maven,
+    /// RubyGems (`Gem::Version`).
+    Gem,
+    /// PHP's packages as Composer writes them out and PHP compares them.
+    Composer,
+    /// NuGet: semantic versions with up to four numbers.
+    NuGet,
 }
 
+/// A version that was read; two of one scheme are compared as it says.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Parsed {
     Pep440(pep440_rs::Version),
     Semver(semver::Version),
+    Maven(maven::Version),
+    Gem(gem::Version),
+    Composer(composer::Version),
+    NuGet(nuget::Version),
 }
 
 fn parse(scheme: Scheme, text: &str) -> Option<Parsed> {
@@ -34,6 +54,10 @@ fn parse(scheme: Scheme, text: &str) -> Option<Parsed> {
             .ok()
             .map(Parsed::Pep440),
         Scheme::Semver => semver::Version::parse(text).ok().map(Parsed::Semver),
+        Scheme::Maven => maven::Version::of(text).map(Parsed::Maven),
+        Scheme::Gem => gem::Version::of(text).map(Parsed::Gem),
+        Scheme::Composer => composer::Version::of(text).map(Parsed::Composer),
+        Scheme::NuGet => nuget::Version::of(text).map(Parsed::NuGet),
     }
 }
 
@@ -42,12 +66,8 @@ fn parse(scheme: Scheme, text: &str) -> Option<Parsed> {
 /// no precedence, decides before the text does.
 #[must_use]
 pub fn compare(scheme: Scheme, a: &str, b: &str) -> Ordering {
-    let by_scheme = match (parse(scheme, a), parse(scheme, b)) {
-        (Some(Parsed::Pep440(x)), Some(Parsed::Pep440(y))) => x.cmp(&y),
-        (Some(Parsed::Semver(x)), Some(Parsed::Semver(y))) => x.cmp(&y),
-        (x, y) => x.is_some().cmp(&y.is_some()),
-    };
-    by_scheme.then_with(|| a.cmp(b))
+    // None is below every version.
+    parse(scheme, a).cmp(&parse(scheme, b)).then_with(|| a.cmp(b))
 }
 
 /// How two versions stand by the scheme alone, as advisories compare them: what the scheme calls equal is equal, build
@@ -55,11 +75,10 @@ pub fn compare(scheme: Scheme, a: &str, b: &str) -> Ordering {
 /// one of them is no version of the scheme.
 #[must_use]
 pub fn precedence(scheme: Scheme, a: &str, b: &str) -> Option<Ordering> {
-    match (lenient(scheme, a)?, lenient(scheme, b)?) {
-        (Parsed::Pep440(x), Parsed::Pep440(y)) => Some(x.cmp(&y)),
-        (Parsed::Semver(x), Parsed::Semver(y)) => Some(x.cmp_precedence(&y)),
-        _ => None,
-    }
+    Some(match (lenient(scheme, a)?, lenient(scheme, b)?) {
+        (Parsed::Semver(x), Parsed::Semver(y)) => x.cmp_precedence(&y),
+        (x, y) => x.cmp(&y),
+    })
 }
 
 fn lenient(scheme: Scheme, text: &str) -> Option<Parsed> {
@@ -83,6 +102,10 @@ pub fn is_final(scheme: Scheme, version: &str) -> bool {
     match parse(scheme, version) {
         Some(Parsed::Pep440(version)) => !version.any_prerelease(),
         Some(Parsed::Semver(version)) => version.pre.is_empty(),
+        Some(Parsed::Maven(version)) => version.is_final(),
+        Some(Parsed::Gem(version)) => version.is_final(),
+        Some(Parsed::Composer(version)) => version.is_final(),
+        Some(Parsed::NuGet(version)) => version.is_final(),
         None => false,
     }
 }
@@ -142,18 +165,23 @@ mod tests {
         assert_eq!(latest(Scheme::Pep440, []), None);
     }
 
+    const SCHEMES: [Scheme; 6] =
+        [Scheme::Pep440, Scheme::Semver, Scheme::Maven, Scheme::Gem, Scheme::Composer, Scheme::NuGet];
+
     fn texts() -> impl Strategy<Value = String> {
         prop_oneof![
             "[0-2](\\.[0-2]){0,3}((a|b|rc|\\.post|\\.dev)[0-2])?(\\+[a-b0-1])?",
             "[0-1]\\.[0-1]\\.[0-1](-(a|b|[0-2])(\\.[0-2])?)?(\\+[0-1a]{1,2})?",
             "[0-9a-z.+!_-]{0,6}",
+            "[0-2]([.-](0|1|2|alpha|b|m|rc|cr|snapshot|ga|final|sp|foo)){0,4}",
+            "v?[0-2](\\.[0-2x]){0,3}(-(dev|alpha|beta|rc|pl|stable)[.-]?[0-2]?)?(-dev)?",
         ]
     }
 
     proptest! {
         #[test]
         fn the_order_is_total(a in texts(), b in texts(), c in texts()) {
-            for scheme in [Scheme::Pep440, Scheme::Semver] {
+            for scheme in SCHEMES {
                 let cmp = |x: &str, y: &str| compare(scheme, x, y);
                 prop_assert_eq!(cmp(&a, &b), cmp(&b, &a).reverse());
                 prop_assert_eq!(cmp(&a, &b).is_eq(), a == b);
@@ -165,7 +193,7 @@ mod tests {
 
         #[test]
         fn the_latest_is_one_of_them_and_no_final_one_is_newer(all in prop::collection::vec(texts(), 1..8)) {
-            for scheme in [Scheme::Pep440, Scheme::Semver] {
+            for scheme in SCHEMES {
                 let found = latest(scheme, all.iter().map(String::as_str)).unwrap();
                 prop_assert!(all.iter().any(|v| v == found));
                 for other in all.iter().filter(|v| is_final(scheme, v)) {
