@@ -22,7 +22,8 @@ impl Version {
         let (release, pre) = text.split_once('-').map_or((text, None), |(r, p)| (r, Some(p)));
         let mut parts = release.split('.');
         let of_letters = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric());
-        let of_pre = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let of_pre =
+            |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         let first = parts.next().is_some_and(|part| Number::of(part).is_some());
         if !first || !parts.all(of_letters) || pre.is_some_and(|pre| !pre.split('.').all(of_pre)) {
             return None;

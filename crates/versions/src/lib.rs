@@ -7,8 +7,8 @@
 mod composer;
 mod gem;
 mod maven;
-mod number;
 mod nuget;
+mod number;
 
 use std::{cmp::Ordering, str::FromStr as _};
 

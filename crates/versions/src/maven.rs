@@ -50,7 +50,10 @@ impl Version {
             let mut all = runs(plain).peekable();
             while let Some(run) = all.next() {
                 let next_is_number = all.peek().is_some();
-                push(&mut parts, Number::of(run).map_or_else(|| word(run, next_is_number), |_| number(run, begins)));
+                push(
+                    &mut parts,
+                    Number::of(run).map_or_else(|| word(run, next_is_number), |_| number(run, begins)),
+                );
                 // Where digits begin or end, a hyphen is meant.
                 begins = false;
             }

@@ -28,8 +28,9 @@ impl Version {
         let text = text.trim().to_ascii_uppercase();
         let (text, build) = text.split_once('+').map_or((text.as_str(), None), |(t, b)| (t, Some(b)));
         let (release, labels) = text.split_once('-').map_or((text, None), |(r, l)| (r, Some(l)));
-        let good =
-            |l: &str| l.split('.').all(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
+        let good = |l: &str| {
+            l.split('.').all(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'))
+        };
         if ![labels, build].into_iter().flatten().all(good) {
             return None;
         }

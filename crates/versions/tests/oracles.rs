@@ -7,11 +7,7 @@ use std::{
 };
 
 use cofferdam_versions::{Scheme, precedence};
-use proptest::{
-    prelude::*,
-    strategy::ValueTree as _,
-    test_runner::TestRunner,
-};
+use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 
 const MANY: usize = 4000;
 
@@ -74,5 +70,56 @@ fn gem_version_says_the_same() {
         a.each_cons(2) { |x, y| puts(x && y ? %w[= > <][x <=> y] : '?') }";
     if let Some(said) = said("ruby", Command::new("ruby").args(["-e", script]), &versions) {
         agree(Scheme::Gem, &versions, &said);
+    }
+}
+
+#[test]
+fn composer_and_php_say_the_same() {
+    let versions = some(prop_oneof![
+        "v?[0-2](\\.[0-2]{1,2}){0,4}([._-]?(dev|alpha|a|beta|b|rc|RC|pl|p|patch|stable)([.-]?[0-2]){0,2})?([.-]?dev)?",
+        "[0-2](\\.([0-2]|x)){0,3}[.-]?dev",
+        "20[0-9]{2}[.:-]?[01][0-9]([.:-]?[0-3][0-9]){0,2}([.:-]?[0-9]{1,3}){0,2}(-(beta|p1))?",
+        "[0-1]\\.[0-1](\\+[a-z1]{1,2}|@dev| as 1\\.0)?",
+        "(dev-)?[0-9a-z.-]{1,6}",
+    ]);
+    let script = "require 'Composer/Semver/autoload.php'; $p = new Composer\\Semver\\VersionParser; $last = null;\n\
+        foreach (explode(\"\\n\", rtrim(stream_get_contents(STDIN), \"\\n\")) as $n => $v) {\n\
+            try { $w = $p->normalize($v); } catch (Exception $e) { $w = 'dev-'; }\n\
+            if ($n > 0) {\n\
+                if (!strncmp($w, 'dev-', 4) || !strncmp($last, 'dev-', 4)) echo \"?\\n\";\n\
+                else echo ['<', '=', '>'][version_compare($last, $w) + 1], \"\\n\";\n\
+            }\n\
+            $last = $w;\n\
+        }";
+    if let Some(said) = said("php with Composer", Command::new("php").args(["-r", script]), &versions) {
+        agree(Scheme::Composer, &versions, &said);
+    }
+}
+
+#[test]
+fn maven_says_the_same() {
+    let versions = some(prop_oneof![
+        "[0-2](\\.[0-2]{1,2}){0,4}(-(SNAPSHOT|alpha|beta-2|b1|rc|M1|sp|GA|Final|foo))?",
+        "[0-2]([.-](0|1|12|alpha|a1|b|m2|rc|CR|snapshot|ga|final|sp|foo|x2)){0,4}",
+        "[0-9a-d.-]{1,6}",
+    ]);
+    // The library that compares lies beside the program.
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut programs = std::env::split_paths(&path).map(|folder| folder.join("mvn"));
+    let Some(mvn) = programs.find_map(|p| p.canonicalize().ok()) else {
+        println!("skipped: mvn: it is not on the PATH");
+        return;
+    };
+    let library = mvn.parent().and_then(|p| p.parent()).unwrap().join("lib/*");
+    let mut command = Command::new("java");
+    command
+        .arg("-cp")
+        .arg(library)
+        .arg("org.apache.maven.artifact.versioning.ComparableVersion")
+        .args(&versions);
+    if let Some(lines) = said("java with Maven's library", &mut command, &versions) {
+        let between =
+            |line: &String| line.strip_prefix("   ")?.split(' ').nth(1).map(|c| c.replace("==", "="));
+        agree(Scheme::Maven, &versions, &lines.iter().filter_map(between).collect::<Vec<_>>());
     }
 }

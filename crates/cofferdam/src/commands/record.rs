@@ -171,7 +171,7 @@ async fn attempt(
 ) -> Result<(Built, bool)> {
     let site = client.address()?;
     let inside = format!("http://{}", door(site).listen);
-    let setups: Vec<_> = client.setups(Some(token), &inside).await?.into_iter().map(|(_, _, s)| s).collect();
+    let setups: Vec<_> = client.setups(Some(token), &inside).await?.into_iter().map(|s| s.read).collect();
     let (folder, home, own) = (place.work(), place.home(), Own::find());
     if !quiet {
         own.told().iter().chain(&own.left_out).for_each(|line| eprintln!("{line}"));

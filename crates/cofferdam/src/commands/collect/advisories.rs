@@ -147,7 +147,7 @@ fn is_address(place: &str) -> bool {
 async fn fetch(client: &Client, session: &Session, address: &str) -> Result<tempfile::NamedTempFile> {
     use std::io::Write as _;
     let setups = client.setups(None, "").await?;
-    let web = setups.iter().find(|(format, ..)| format == "web").map_or("web", |(_, name, _)| name.as_str());
+    let web = setups.iter().find(|s| s.format == "web").map_or("web", |s| s.repository.as_str());
     let path = web_path(web, address)
         .ok_or_else(|| Error::invalid("no-feed", format!("`{address}` is no address of HTTP or HTTPS")))?;
     let failed = |e| Error::io("keeping a feed for a moment", e);
