@@ -72,27 +72,33 @@ fn classic(text: &str) -> Option<Vec<Part>> {
 /// `2026.05.31`, `20260531-1`: a year of four digits, then pairs, and at the end up to two numbers of one to three digits.
 fn dated(text: &str) -> Option<Vec<Part>> {
     let text = text.strip_prefix('v').unwrap_or(text);
-    let end = text.find(|c: char| c.is_ascii_alphabetic() || c == '_').unwrap_or(text.len());
-    let (date, rest) = text.split_at(end);
-    let plain = date.trim_end_matches(['.', '-']);
-    let (year, more) = digits(plain)?;
-    let pairs = year.get(4..)?;
-    if pairs.len() % 2 != 0 || (pairs.is_empty() && more.is_empty()) {
+    let end = text.find(|c: char| !c.is_ascii_digit() && !['.', ':', '-'].contains(&c)).unwrap_or(text.len());
+    let (run, _) = text.split_at(end);
+    let date = run.strip_suffix(['.', '-']).unwrap_or(run);
+    let (_, rest) = text.split_at(date.len());
+    let year = date.get(..4).filter(|year| Number::of(year).is_some())?;
+    if !is_date(date.get(year.len()..)?, 0, 0) {
         return None;
     }
-    let mut parts = vec![Part::Number(Number::of(year)?)];
-    for piece in more.strip_prefix(['.', ':', '-']).into_iter().flat_map(|m| m.split(['.', ':', '-'])) {
-        // A number that is longer is a row of pairs.
-        if piece.len() > 3 && piece.len() % 2 != 0 {
-            return None;
-        }
-        parts.push(Part::Number(Number::of(piece)?));
-    }
-    if parts.len() > 9 {
-        return None;
-    }
-    stability(&mut parts, if rest.is_empty() { &date[plain.len()..] } else { rest })?;
+    let number = |piece| Number::of(piece).map(Part::Number);
+    let mut parts: Vec<Part> = date.split(['.', ':', '-']).map(number).collect::<Option<_>>()?;
+    stability(&mut parts, rest)?;
     Some(parts)
+}
+
+/// Whether what follows a year is one to six pairs of digits and up to two numbers, each with a sign before it or without.
+fn is_date(text: &str, pairs: u8, numbers: u8) -> bool {
+    if text.is_empty() {
+        return pairs > 0;
+    }
+    let text = text.strip_prefix(['.', ':', '-']).unwrap_or(text);
+    let after =
+        |many| text.get(..many).filter(|digits| Number::of(digits).is_some()).and_then(|_| text.get(many..));
+    (numbers == 0 && pairs < 6 && after(2).is_some_and(|rest| is_date(rest, pairs + 1, 0)))
+        || (pairs > 0 && numbers < 2)
+            && [3, 2, 1]
+                .into_iter()
+                .any(|many| after(many).is_some_and(|rest| is_date(rest, pairs, numbers + 1)))
 }
 
 /// `1.x-dev`, `2.1-dev`: the branch of a version, above all of its releases.
@@ -125,11 +131,7 @@ fn stability(parts: &mut Vec<Part>, text: &str) -> Option<()> {
         "beta" | "b" => Some(Part::Beta),
         "rc" => Some(Part::Candidate),
         "patch" | "pl" | "p" => Some(Part::Patch),
-        "stable" => None,
-        "dev" | "" => {
-            rest = text;
-            None
-        }
+        "stable" | "dev" | "" => None,
         _ => return None,
     };
     if let Some(stage) = stage {
@@ -145,16 +147,14 @@ fn stability(parts: &mut Vec<Part>, text: &str) -> Option<()> {
             rest = after;
         }
     }
-    match rest.strip_prefix(['.', '-', '_']).unwrap_or(rest) {
-        "" => Some(()),
-        "dev" => {
-            if alone != "stable" {
-                parts.push(Part::Dev);
-            }
-            Some(())
-        }
-        _ => None,
+    if rest.is_empty() {
+        return Some(());
     }
+    let dev = rest.strip_prefix(['.', '-']).unwrap_or(rest) == "dev";
+    if dev && alone != "stable" {
+        parts.push(Part::Dev);
+    }
+    dev.then_some(())
 }
 
 fn digits(text: &str) -> Option<(&str, &str)> {

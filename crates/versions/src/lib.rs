@@ -146,6 +146,109 @@ mod tests {
         assert_eq!(sorted(Scheme::Semver, shuffled), order);
     }
 
+    /// Each is below the next one, and those that stand together are equal.
+    #[track_caller]
+    fn in_order(scheme: Scheme, rows: &[&[&str]]) {
+        for (at, row) in rows.iter().enumerate() {
+            for a in *row {
+                for (other, b) in rows.iter().enumerate().flat_map(|(n, row)| row.iter().map(move |b| (n, b)))
+                {
+                    assert_eq!(precedence(scheme, a, b), Some(at.cmp(&other)), "{a} and {b}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn mavens_order_is_that_of_its_specification() {
+        // "Version Order Specification", with its own examples.
+        in_order(
+            Scheme::Maven,
+            &[
+                &["1-a1", "1-alpha-1", "1.0-ALPHA-1"],
+                &["1-beta-2"],
+                &["1-m3", "1.0.0.M3"],
+                &["1-rc", "1-cr", "1.0.0.RC"],
+                &["1-snapshot", "1.0-SNAPSHOT"],
+                &["1", "1.0.0", "1.ga", "1-ga", "1-final", "1.0.0.Final", "1-0", "1.", "1-", "1.0.0-0.0.0"],
+                &["1-sp"],
+                &["1-foo", "1.foo", "1.0.0-foo.0.0"],
+                &["1-foo2"],
+                &["1-foo10"],
+                &["1-1"],
+                &["1.1"],
+                &["2.0.20260101120000123456789"],
+            ],
+        );
+        in_order(Scheme::Maven, &[&["1-sp-1"], &["1-ga-1"]]);
+        in_order(Scheme::Maven, &[&["1-ga.1"], &["1-sp.1"]]);
+        assert_eq!(precedence(Scheme::Maven, "1 0", "1"), None);
+    }
+
+    #[test]
+    fn gems_with_a_letter_come_before_the_release() {
+        in_order(
+            Scheme::Gem,
+            &[
+                &["0.9"],
+                &["1.0.a", "1.a"],
+                &["1.0.a.2"],
+                &["1.0.b1"],
+                &["1.0-1", "1.pre.1"],
+                &["1", "1.0.0"],
+                &["1.0.1"],
+                &["1.10"],
+            ],
+        );
+        for junk in ["1..0", "a", "1.0+1", "v1", "1_0"] {
+            assert_eq!(precedence(Scheme::Gem, junk, "1"), None, "{junk}");
+        }
+    }
+
+    #[test]
+    fn composers_versions_are_written_out_before_they_are_compared() {
+        in_order(
+            Scheme::Composer,
+            &[
+                &["1.0-dev"],
+                &["1.0-alpha.1", "v1.0.0a1"],
+                &["1.0beta2", "1.0.0.0-beta2"],
+                &["1.0-RC1-dev"],
+                &["1.0-rc1"],
+                &["1", "1.0+build", "1.0.0.0", "1.0-stable", "1.0@dev"],
+                &["1.0-p1", "1.0-patch1", "1.0pl1"],
+                &["1.0.1"],
+                &["1.x-dev"],
+                &["2.0"],
+                &["2010.01.02"],
+                &["20100102-203040"],
+            ],
+        );
+        for branch in ["dev-main", "main", "1.0.0.0.0", "1.0-beta-"] {
+            assert_eq!(precedence(Scheme::Composer, branch, "1"), None, "{branch}");
+        }
+    }
+
+    #[test]
+    fn nugets_versions_have_up_to_four_numbers_and_labels_without_case() {
+        in_order(
+            Scheme::NuGet,
+            &[
+                &["1.0.0-alpha", "1.0-ALPHA"],
+                &["1.0.0-alpha.1"],
+                &["1.0.0-beta.2"],
+                &["1.0.0-beta.10"],
+                &["1.0.0-beta.x"],
+                &["1", "1.0", "1.0.0.0", "1.00.0+meta"],
+                &["1.0.0.1"],
+                &["1.0.1"],
+            ],
+        );
+        for junk in ["1.0.0.0.0", "1.0-", "x", "1.0.0-a..b", "v1"] {
+            assert_eq!(precedence(Scheme::NuGet, junk, "1"), None, "{junk}");
+        }
+    }
+
     #[test]
     fn precedence_is_the_schemes_alone_and_reads_what_advisories_write() {
         let semver = |a, b| precedence(Scheme::Semver, a, b);

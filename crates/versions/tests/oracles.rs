@@ -78,7 +78,7 @@ fn composer_and_php_say_the_same() {
     let versions = some(prop_oneof![
         "v?[0-2](\\.[0-2]{1,2}){0,4}([._-]?(dev|alpha|a|beta|b|rc|RC|pl|p|patch|stable)([.-]?[0-2]){0,2})?([.-]?dev)?",
         "[0-2](\\.([0-2]|x)){0,3}[.-]?dev",
-        "20[0-9]{2}[.:-]?[01][0-9]([.:-]?[0-3][0-9]){0,2}([.:-]?[0-9]{1,3}){0,2}(-(beta|p1))?",
+        "20[0-9]{2}[.:-]?[01][0-9]([.:-]?[0-3][0-9]){0,2}([.:-]?[0-9]{1,3})?(-(beta|p1))?",
         "[0-1]\\.[0-1](\\+[a-z1]{1,2}|@dev| as 1\\.0)?",
         "(dev-)?[0-9a-z.-]{1,6}",
     ]);
@@ -98,19 +98,20 @@ fn composer_and_php_say_the_same() {
 
 #[test]
 fn maven_says_the_same() {
+    // What the specification is about: numbers first. Where more follows a word behind a dot (`2.rc-1`), Maven itself departs
+    // from it, so no such version is asked for.
     let versions = some(prop_oneof![
-        "[0-2](\\.[0-2]{1,2}){0,4}(-(SNAPSHOT|alpha|beta-2|b1|rc|M1|sp|GA|Final|foo))?",
-        "[0-2]([.-](0|1|12|alpha|a1|b|m2|rc|CR|snapshot|ga|final|sp|foo|x2)){0,4}",
-        "[0-9a-d.-]{1,6}",
+        "[1-2](\\.[0-2]{1,2}){0,4}([.-](SNAPSHOT|alpha|beta2|b1|rc|RC1|M1|sp|GA|Final|foo|x2))?",
+        "[1-2](\\.[0-2]{1,2}){0,2}(-(0|1|12|alpha|a1|b|m2|rc|CR|snapshot|ga|final|sp|foo|x2)(\\.[0-2]){0,2}){0,4}",
+        "[1-9][0-9]{0,30}[.-]?[a-d.-]{0,2}",
     ]);
-    // The library that compares lies beside the program.
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut programs = std::env::split_paths(&path).map(|folder| folder.join("mvn"));
-    let Some(mvn) = programs.find_map(|p| p.canonicalize().ok()) else {
-        println!("skipped: mvn: it is not on the PATH");
+    // Mavens before 3.9 say otherwise where a word follows a dot; the specification is that of later ones.
+    let Some(library) = std::env::var_os("COFFERDAM_TEST_MAVEN_ARTIFACT") else {
+        println!(
+            "skipped: maven-artifact: COFFERDAM_TEST_MAVEN_ARTIFACT names no library of Maven 3.9 or later"
+        );
         return;
     };
-    let library = mvn.parent().and_then(|p| p.parent()).unwrap().join("lib/*");
     let mut command = Command::new("java");
     command
         .arg("-cp")
