@@ -11,6 +11,7 @@ use cofferdam_versions::{Scheme, precedence};
 use serde::Serialize;
 
 use crate::{
+    address::Reading,
     record::{self, Record},
     severity::Severity,
     subject::{self, Subject},
@@ -76,6 +77,11 @@ pub struct Verdict {
     pub findings: Vec<Finding>,
     /// Why it is not judged, or not by all: a reason each. Empty when everything could be evaluated.
     pub not_judged: Vec<String>,
+    /// The package that it was judged as: its package URL without version. None when it was not judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub package: Option<String>,
+    /// Whether only the release's description was there (`go.mod`, a POM), which clients read of many that they do not use.
+    pub describes: bool,
 }
 
 /// One advisory about one release. Advisories that are aliases of each other are one.
@@ -168,6 +174,20 @@ impl Index {
         self.advisories.is_empty()
     }
 
+    /// Judges what was recorded by its address, as the package that its path names.
+    #[must_use]
+    pub fn judge_address(&self, address: &str) -> Verdict {
+        let reading = match Reading::of(address) {
+            Ok(reading) => reading,
+            Err(why) => return Verdict { not_judged: vec![why], ..Verdict::default() },
+        };
+        let named = |s: &&Subject| self.packages.contains_key(&key(s.ecosystem, &s.name));
+        let Some(subject) = reading.subjects.iter().find(named).or(reading.subjects.first()) else {
+            return Verdict::default();
+        };
+        Verdict { describes: reading.describes, ..self.judge_subject(subject) }
+    }
+
     /// Judges a release by its package URL.
     #[must_use]
     pub fn judge(&self, purl: &str) -> Verdict {
@@ -185,6 +205,7 @@ impl Index {
             verdict.not_judged.push(format!("no feed here has advisories of {}", subject.ecosystem));
             return verdict;
         }
+        verdict.package = Some(subject.package());
         let Some(entries) = self.packages.get(&key(subject.ecosystem, &subject.name)) else { return verdict };
         for entry in entries {
             let Some(advisory) = self.advisories.get(entry.advisory as usize) else { continue };
