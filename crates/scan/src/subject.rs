@@ -26,14 +26,14 @@ impl Subject {
         Ok(Self { ecosystem, name, version })
     }
 
-    /// The package URL without a version, in the name's normal form.
-    pub(crate) fn package(&self) -> String {
+    /// Its package URL, with the name in its normal form.
+    #[must_use]
+    pub fn purl(&self) -> String {
         let kind =
             KINDS.iter().find(|(_, ecosystem)| *ecosystem == self.ecosystem).map_or("generic", |(k, _)| k);
         let name =
             if self.ecosystem == "Maven" { self.name.replacen(':', "/", 1) } else { self.name.clone() };
-        let whole = PackageUrl::new(kind, &name, "");
-        whole.as_str().trim_end_matches('@').to_owned()
+        PackageUrl::new(kind, &name, &self.version).to_string()
     }
 }
 

@@ -126,8 +126,10 @@ fn withdrawn_advisories_are_counted_and_say_nothing_and_aliases_are_one_finding(
     let text = [&gone, &first, &second, &first].map(Value::to_string).join("\n");
     let (index, loaded) = load(&text, "feed.json");
     assert_eq!((loaded.advisories, loaded.withdrawn, loaded.again), (2, 1, 1), "{loaded:?}");
+    assert_eq!(loaded.newest, "2026-01-01T00:00:00Z");
     let findings = index.judge("pkg:pypi/a@1").findings;
     let [finding] = findings.as_slice() else { panic!("{findings:?}") };
+    assert!(finding.source.ends_with("feed.json"), "it says whose word it is: {finding:?}");
     assert_eq!((finding.id.as_str(), finding.aliases.join(" ")), ("X-1", "CVE-1 Y-1".into()));
     assert_eq!((finding.severity.rating, finding.severity.score_tenths), (Rating::Critical, Some(98)));
     assert_eq!(finding.fix.as_deref(), Some("2.1"), "2 leaves only one of the two ranges");
@@ -182,7 +184,7 @@ fn what_was_recorded_by_address_is_judged_by_the_package_that_its_path_names() {
     assert_eq!(ids("https://m.example/maven2/log/log/9/log-9.jar"), ["X-2"]);
     let archive = verdict("https://p.example/x.org/!mod/@v/v1.1.0.zip");
     assert_eq!((archive.findings[0].fix.as_deref(), archive.describes), (Some("1.2.0"), false));
-    assert_eq!(archive.package.as_deref(), Some("pkg:golang/x.org/Mod"));
+    assert_eq!(archive.release.as_deref(), Some("pkg:golang/x.org/Mod@v1.1.0"));
     assert!(verdict("https://p.example/x.org/!mod/@v/v1.1.0.mod").describes, "a build may not use it");
     assert_eq!(verdict("https://p.example/x.org/!mod/@v/v1.2.0.zip").findings, []);
     assert!(verdict("https://files.example/tool-1.0.tar.gz").not_judged[0].contains("by address"));

@@ -75,7 +75,7 @@ impl Advisories {
     }
 
     fn load(&mut self, place: &str, path: &std::path::Path) -> Result<()> {
-        let loaded = self.index.load(path, &Bounds::default())?;
+        let loaded = self.index.load_as(place, path, &Bounds::default())?;
         if loaded.unread > 0 {
             let first = loaded.unread_named.first().map(|(place, why)| format!("{place}: {why}"));
             eprintln!(
