@@ -34,6 +34,7 @@ mod watched;
 pub use cofferdam_sandbox::{Mount, SiteDoor, Target};
 pub use config::{JobLimits, RunnerConfig};
 pub use env::HOME_FILES;
+pub use folder::write_private;
 pub use runner::Runner;
 pub use seen::Seen;
 pub use watched::Watched;

@@ -327,9 +327,7 @@ mod tests {
 
     #[test]
     fn a_transfers_text_tells_what_upstreams_proofs_say_of_each_release() {
-        let line = |name: &str, proofs: Value| {
-            json!({ "package": name, "version": "1", "repository": "web", "size": 3, "traits": { "proofs": proofs } })
-        };
+        let line = |name: &str, proofs: Value| json!({ "package": name, "version": "1", "repository": "web", "size": 3, "traits": { "proofs": proofs } });
         let difference = json!({
             "added": [line("ferry", json!(["record 0 is in that tree of 1"])), line("oars", json!([]))],
             "known": [line("keel", json!(["DOES NOT HOLD: the bytes have h1:x"]))],
