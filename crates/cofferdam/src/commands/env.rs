@@ -31,9 +31,10 @@ fn value(site: &str, Setup { format, repository, read, publish }: &Setup) -> Val
     // Groups are read; what people publish goes to a hosted repository.
     value["publish"] = publish.as_ref().map_or(Value::Null, |(hosted, setup)| {
         let mut value = fields(setup);
-        (value["repository"], value["url"]) = (json!(hosted), json!(format!("{site}/r/{hosted}/")));
+        value["repository"] = json!(hosted);
         value
     });
+    value["publish_to"] = json!(publish.as_ref().map(|(hosted, _)| format!("{site}/r/{hosted}/")));
     value
 }
 
