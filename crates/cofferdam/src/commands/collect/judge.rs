@@ -204,7 +204,8 @@ pub fn lacks_line(value: &Value) -> String {
     )
 }
 
-/// Keeps a judgement with its recording, for the page and for others; one who may only read is told that it was not kept.
+/// Keeps a judgement with its recording, for the page and for others; one who may only read, or has more
+/// to say than a site keeps, is told that it was not kept.
 ///
 /// # Errors
 /// What the site answered.
@@ -216,7 +217,7 @@ pub async fn keep(client: &Client, recording: &str, feeds: &[Value], mut told: J
         .collect::<std::result::Result<_, _>>()
         .map_err(|e| Error::internal("a feed's numbers", e))?;
     match client.post(&format!("/api/v1/recordings/{recording}/judgement"), &json!(told)).await {
-        Err(error) if error.kind() == ErrorKind::Forbidden => {
+        Err(error) if matches!(error.kind(), ErrorKind::Forbidden | ErrorKind::TooLarge) => {
             eprintln!("what the advisories say of {recording} is not kept at the site: {}", error.message());
             Ok(())
         }
