@@ -4,7 +4,7 @@
 //! person's own configuration: no address is named here.
 
 use std::{
-    os::unix::fs::MetadataExt as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -125,12 +125,14 @@ fn python_tool(name: &str, version: &str) -> Outcome<PathBuf> {
     if !pip.is_file() {
         run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
     }
+    // PDM names the versions that it was released with; with newer ones of its dependencies it may not run.
+    let package = if name == "pdm" { "pdm[locked]" } else { name };
     // Where there is no network, that is to be known soon.
     let quick = ["--retries", "1", "--timeout", "20"];
     run(Command::new(&pip)
         .args(["install", "--quiet", "--disable-pip-version-check"])
         .args(quick)
-        .arg(format!("{name}=={version}")))?;
+        .arg(format!("{package}=={version}")))?;
     if program.is_file() { Ok(program) } else { Err("it was installed without a program".into()) }
 }
 
@@ -164,7 +166,13 @@ fn node_tool(package: &str, version: &str, program: &str) -> Outcome<PathBuf> {
     if !program.is_file() && other.is_file() {
         std::fs::hard_link(&other, &program).map_err(|e| format!("linking {}: {e}", program.display()))?;
     }
-    if program.is_file() { Ok(program) } else { Err("it was installed without a program of its own".into()) }
+    if !program.is_file() {
+        return Err("it was installed without a program of its own".into());
+    }
+    // Yarn's lies in its package as a plain file.
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&program, executable).map_err(|e| format!("{}: {e}", program.display()))?;
+    Ok(program)
 }
 
 fn postgres() -> Outcome<PathBuf> {
