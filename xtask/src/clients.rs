@@ -125,14 +125,15 @@ fn python_tool(name: &str, version: &str) -> Outcome<PathBuf> {
     if !pip.is_file() {
         run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
     }
-    // PDM names the versions that it was released with; with newer ones of its dependencies it may not run.
-    let package = if name == "pdm" { "pdm[locked]" } else { name };
+    // PDM does not run with a later one, and does not say so.
+    let beside = (name == "pdm").then_some("hishel==1.4.0");
     // Where there is no network, that is to be known soon.
     let quick = ["--retries", "1", "--timeout", "20"];
     run(Command::new(&pip)
         .args(["install", "--quiet", "--disable-pip-version-check"])
         .args(quick)
-        .arg(format!("{package}=={version}")))?;
+        .arg(format!("{name}=={version}"))
+        .args(beside))?;
     if program.is_file() { Ok(program) } else { Err("it was installed without a program".into()) }
 }
 
