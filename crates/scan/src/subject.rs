@@ -64,7 +64,9 @@ pub(crate) fn parts(purl: &str) -> Result<(&'static str, String, Option<String>)
         "deb" | "apk" | "rpm" | "alpm" => {
             return Err("advisories of distributions name source packages, which is out of scope".into());
         }
-        "generic" => return Err("it was recorded by address: no advisory names it".into()),
+        "generic" | "web" => {
+            return Err("it was recorded by address, and that names no package's release".into());
+        }
         kind => ecosystem_of(kind).ok_or_else(|| format!("packages of type `{kind:.40}` are not judged"))?,
     };
     let name = decoded(name);
