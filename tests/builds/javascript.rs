@@ -64,10 +64,24 @@ fn pnpm_installs_a_project() {
     assert_eq!((&recorded["releases"], addresses(&recorded).len()), (&2.into(), 0), "{recorded}");
 }
 
-/// Of whichever Yarn is there. Later ones make no `node_modules` by themselves, and pass over what is younger than a day.
 #[test]
 fn yarn_installs_a_project() {
-    let Some(yarn) = named("yarn", "COFFERDAM_TEST_YARN") else { return };
+    if let Some(yarn) = named("yarn", "COFFERDAM_TEST_YARN") {
+        yarn_installs(&yarn);
+    }
+}
+
+#[test]
+fn yarn_1_installs_a_project() {
+    let Some(yarn) = std::env::var_os("COFFERDAM_TEST_YARN1") else {
+        println!("skipped: yarn 1: COFFERDAM_TEST_YARN1 does not name it");
+        return;
+    };
+    yarn_installs(std::path::Path::new(&yarn));
+}
+
+/// Of whichever Yarn. Later ones make no `node_modules` by themselves, and pass over what is younger than a day.
+fn yarn_installs(yarn: &std::path::Path) {
     if !have("node") || !have_sandbox() {
         return;
     }
@@ -78,7 +92,7 @@ fn yarn_installs_a_project() {
         command: &format!(
             "export YARN_NPM_MINIMAL_AGE_GATE=0; rm -rf node_modules yarn.lock; : > yarn.lock; yarn install; {USE}; test -s yarn.lock"
         ),
-        person: &[("PATH", &path_with(&yarn))],
+        person: &[("PATH", &path_with(yarn))],
     };
     let recorded = build.crosses(&pair, upstream);
     assert_eq!((&recorded["releases"], addresses(&recorded).len()), (&2.into(), 0), "{recorded}");

@@ -28,8 +28,8 @@ fn twine_uploads_a_wheel_and_its_source_and_pip_installs_them() {
     let Some(twine) = named("twine", "COFFERDAM_TEST_TWINE") else { return };
     let site = Site::isolated("harbour");
     let token = site.person("dev", "developer");
+    // Set up as `cofferdam env` says, and in no other way.
     let mut author = Person::of(&site, &token);
-    author.set("TWINE_REPOSITORY_URL", &format!("{}/r/pypi-local/legacy/", site.url));
     let dist = distributions(&author);
     let files: Vec<String> = ["oars-1.0-py3-none-any.whl", "ferry-2.1-py3-none-any.whl", "ferry-2.1.tar.gz"]
         .iter()
@@ -46,6 +46,32 @@ fn twine_uploads_a_wheel_and_its_source_and_pip_installs_them() {
     author.set("TWINE_PASSWORD", "cfd_nobody");
     let refused = author.fails(&dist, &twine, &arguments);
     assert!(refused.contains("401"), "{refused}");
+}
+
+#[test]
+fn who_may_not_upload_or_uploads_to_a_group_reads_in_twine_what_is_missing() {
+    let Some(twine) = named("twine", "COFFERDAM_TEST_TWINE") else { return };
+    let site = Site::isolated("harbour");
+    let says = |token: &str, repository: &str, expected: &[&str]| {
+        let mut author = Person::of(&site, token);
+        let dist = distributions(&author);
+        author.set("TWINE_REPOSITORY_URL", &format!("{}/r/{repository}/legacy/", site.url));
+        let file = dist.join("oars-1.0-py3-none-any.whl").display().to_string();
+        let refused = author.fails(&dist, &twine, &["upload", "--disable-progress-bar", &file]);
+        // Twine breaks lines where its window ends.
+        let refused = refused.split_whitespace().collect::<Vec<_>>().join(" ");
+        for word in expected {
+            assert!(refused.contains(word), "{word}: {refused}");
+        }
+    };
+    says(
+        &site.person("olga", "officer"),
+        "pypi-local",
+        &["403", "olga may not do this", "the role developer"],
+    );
+    let token = site.person("dev", "developer");
+    says(&token, "pypi", &["403", "it is a group", "publish to `pypi-local`"]);
+    says(&token, "pypi-mirror", &["403", "publish to `pypi-local`"]);
 }
 
 #[test]

@@ -31,14 +31,19 @@ impl Person {
         let folder = tempfile::tempdir().expect("a home");
         let setups = site.by(token, &["env"]).ok();
         let mut env = Vec::new();
-        for client in setups["clients"].as_array().expect("set-ups").iter() {
+        let clients = setups["clients"].as_array().expect("set-ups").iter();
+        for client in clients.flat_map(|client| [client, &client["publish"]]).filter(|setup| !setup.is_null())
+        {
             for (name, value) in client["env"].as_object().expect("variables") {
                 env.push((name.clone(), value.as_str().expect("a value").to_owned()));
             }
             for (path, text) in client["files"].as_object().expect("files") {
                 let path = folder.path().join(path);
                 fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-                fs::write(path, text.as_str().expect("a text")).expect("a configuration file");
+                let mut text = text.as_str().expect("a text").to_owned();
+                // What is read and what is published to may stand in one file.
+                text.insert_str(0, &fs::read_to_string(&path).unwrap_or_default());
+                fs::write(path, text).expect("a configuration file");
             }
         }
         Self { folder, env }

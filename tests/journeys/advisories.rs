@@ -41,6 +41,12 @@ fn ids(list: &Value) -> Vec<&str> {
     list.as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect()
 }
 
+fn recording(site: &Site, token: &str, path: &str) -> Value {
+    let answer = site.send(token, "GET", &format!("/api/v1/recordings/{path}"), b"");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()
+}
+
 /// The upstream also has the feed, as a file.
 fn with_feed(upstream: &Site) -> String {
     let developer = upstream.person("clerk", "developer");
@@ -94,6 +100,21 @@ fn an_update_names_its_security_fixes_first_and_who_still_lacks_them() {
     assert_eq!((&affected[0]["fix"], &affected[0]["score"]), (&json!("2.2"), &json!(9.8)), "{affected}");
     assert_eq!((&shown["not_judged"], &shown["feeds"][0]["advisories"]), (&json!([]), &json!(3)), "{shown}");
     outside.by(officer, &["collect", "boat", "--advisories", "/nowhere"]).fails(1, "not-found");
+    let gone = address.replace("all.jsonl", "gone.jsonl");
+    outside.by(officer, &["collect", "boat", "--advisories", &gone]).fails(1, "upstream-status");
+    assert_eq!(recording(outside, officer, "advisories")["state"], "failed", "it does not go on for ever");
+
+    // The site keeps what was said, for its page and its API.
+    let told = recording(outside, officer, "boat/judgement");
+    assert_eq!(
+        (ids(&told["affected"]), &told["not_judged"]),
+        (vec!["X-2", "X-3", "X-1"], &json!([])),
+        "{told}"
+    );
+    assert_eq!(
+        (&told["feeds"][0]["newest"], &told["affected"][0]["source"]),
+        (&json!("2026-01-01T00:00:00Z"), &json!(file))
+    );
 
     // Upstream has the fixed version; the feed comes by its address, through the site.
     let developer = upstream.person("second", "developer");
@@ -115,6 +136,8 @@ fn an_update_names_its_security_fixes_first_and_who_still_lacks_them() {
         (&json!("pkg:pypi/ferry@2.1"), &json!("pkg:pypi/ferry@2.2"), &json!("X-2")),
         "{update}"
     );
+    let told = recording(outside, officer, &format!("{}/judgement", update["id"]));
+    assert_eq!((ids(&told["security"]), ids(&told["affected"])), (vec!["X-2", "X-1"], vec!["X-3"]), "{told}");
     // What was fetched was kept, as a recording of its own that can be packed.
     let kept = outside.by(officer, &["collect", "advisories"]).ok();
     assert_eq!(kept["items"][0]["address"], json!(address), "{kept}");

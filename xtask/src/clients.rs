@@ -4,12 +4,28 @@
 //! person's own configuration: no address is named here.
 
 use std::{
-    os::unix::fs::MetadataExt as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use crate::{Outcome, root, run};
+
+/// Programs of Python packages: variable, package, version. Each has an environment of its own: their dependencies differ.
+const PYTHON: [(&str, &str, &str); 4] = [
+    ("COFFERDAM_TEST_TWINE", "twine", "7.0.0"),
+    ("COFFERDAM_TEST_UV", "uv", "0.13.9"),
+    ("COFFERDAM_TEST_PDM", "pdm", "2.29.4"),
+    ("COFFERDAM_TEST_PIPENV", "pipenv", "2026.10.3"),
+];
+
+/// Programs of npm packages: variable, package, version, and the program in the package.
+const NODE: [(&str, &str, &str, &str); 4] = [
+    ("COFFERDAM_TEST_PNPM", "pnpm", "12.21.0", "pnpm"),
+    ("COFFERDAM_TEST_YARN", "@yarnpkg/cli-dist", "4.18.1", "bin/yarn"),
+    ("COFFERDAM_TEST_YARN1", "yarn", "1.22.22", "bin/yarn"),
+    ("COFFERDAM_TEST_BUN", "bun", "1.4.5", "bin/bun"),
+];
 
 /// What was found: variables for the tests, and what is skipped and why.
 #[derive(Debug, Default)]
@@ -24,10 +40,12 @@ pub struct Clients {
 #[must_use]
 pub fn prepare() -> Clients {
     let mut clients = Clients::default();
-    for (variable, name) in [("COFFERDAM_TEST_TWINE", "twine"), ("COFFERDAM_TEST_UV", "uv")] {
-        clients.add(variable, name, || python_tool(name));
+    for (variable, name, version) in PYTHON {
+        clients.add(variable, name, || python_tool(name, version));
     }
-    clients.add("COFFERDAM_TEST_PNPM", "pnpm", || node_tool("pnpm"));
+    for (variable, package, version, program) in NODE {
+        clients.add(variable, &format!("{package} {version}"), || node_tool(package, version, program));
+    }
     clients.add("COFFERDAM_TEST_PG_BIN", "PostgreSQL", postgres);
     // What recovers a transfer without us, and what the second verifier runs: found on the PATH by the tests.
     for name in ["age", "zstd", "openssl"] {
@@ -90,8 +108,15 @@ fn install(package: &str, missing: &str) -> Outcome {
     run(apt.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null()).stdout(Stdio::null()))
 }
 
-fn python_tool(name: &str) -> Outcome<PathBuf> {
-    let venv = root().join("target/clients/venv");
+/// A folder of a client's own: another version is another folder.
+fn folder(package: &str, version: &str) -> PathBuf {
+    root()
+        .join("target/clients")
+        .join(format!("{}-{version}", package.trim_start_matches('@').replace('/', "-")))
+}
+
+fn python_tool(name: &str, version: &str) -> Outcome<PathBuf> {
+    let venv = folder(name, version);
     let program = venv.join("bin").join(name);
     if program.is_file() {
         return Ok(program);
@@ -100,13 +125,22 @@ fn python_tool(name: &str) -> Outcome<PathBuf> {
     if !pip.is_file() {
         run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
     }
-    run(Command::new(&pip).args(["install", "--quiet", "--disable-pip-version-check", name]))?;
+    // PDM does not run with a later one, and does not say so.
+    let beside = (name == "pdm").then_some("hishel==1.4.0");
+    // Where there is no network, that is to be known soon.
+    let quick = ["--retries", "1", "--timeout", "20"];
+    run(Command::new(&pip)
+        .args(["install", "--quiet", "--disable-pip-version-check"])
+        .args(quick)
+        .arg(format!("{name}=={version}"))
+        .args(beside))?;
     if program.is_file() { Ok(program) } else { Err("it was installed without a program".into()) }
 }
 
-fn node_tool(name: &str) -> Outcome<PathBuf> {
+fn node_tool(package: &str, version: &str, program: &str) -> Outcome<PathBuf> {
+    let folder = folder(package, version);
     // Of its own folder, where the program stands and not a link to it: a build sees no more than the folder.
-    let program = root().join("target/clients/node/node_modules").join(name).join(name);
+    let program = folder.join("node_modules").join(package).join(program);
     if program.is_file() {
         return Ok(program);
     }
@@ -115,10 +149,31 @@ fn node_tool(name: &str) -> Outcome<PathBuf> {
     }
     let mut npm = Command::new("npm");
     run(npm
-        .args(["install", "--silent", "--no-save", "--prefix"])
-        .arg(root().join("target/clients/node"))
-        .arg(name))?;
-    if program.is_file() { Ok(program) } else { Err("it was installed without a program of its own".into()) }
+        .args([
+            "install",
+            "--silent",
+            "--no-save",
+            "--no-audit",
+            "--fetch-retries",
+            "1",
+            "--fetch-timeout",
+            "60000",
+        ])
+        .arg("--prefix")
+        .arg(&folder)
+        .arg(format!("{package}@{version}")))?;
+    // Bun's own package calls its program so on every system, and leaves the plain name to a link elsewhere.
+    let other = program.with_extension("exe");
+    if !program.is_file() && other.is_file() {
+        std::fs::hard_link(&other, &program).map_err(|e| format!("linking {}: {e}", program.display()))?;
+    }
+    if !program.is_file() {
+        return Err("it was installed without a program of its own".into());
+    }
+    // Yarn's lies in its package as a plain file.
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&program, executable).map_err(|e| format!("{}: {e}", program.display()))?;
+    Ok(program)
 }
 
 fn postgres() -> Outcome<PathBuf> {
@@ -148,6 +203,19 @@ fn installed_postgres() -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_client_of_each_version_has_a_folder_of_its_own() {
+        let folders: Vec<PathBuf> = PYTHON
+            .iter()
+            .map(|(_, name, version)| folder(name, version))
+            .chain(NODE.iter().map(|(_, name, version, _)| folder(name, version)))
+            .collect();
+        assert!(folders.iter().any(|f| f.ends_with("target/clients/yarnpkg-cli-dist-4.18.1")), "{folders:?}");
+        assert_ne!(folder("yarn", "1"), folder("yarn", "2"));
+        let distinct: std::collections::BTreeSet<_> = folders.iter().collect();
+        assert_eq!(distinct.len(), folders.len());
+    }
 
     #[test]
     fn a_missing_client_is_skipped_by_name() {

@@ -193,7 +193,7 @@ impl Client {
     ///
     /// # Errors
     /// What the site answered.
-    pub async fn setups(&self, token: Option<&str>, url: &str) -> Result<Vec<(String, String, ClientSetup)>> {
+    pub async fn setups(&self, token: Option<&str>, url: &str) -> Result<Vec<Setup>> {
         let all = self.get("/api/v1/repositories").await?;
         let empty = Vec::new();
         let rows = all["repositories"].as_array().unwrap_or(&empty);
@@ -204,10 +204,34 @@ impl Client {
                 rows.iter().find(is).and_then(|r| r["name"].as_str())
             };
             let Some(name) = of("group").or_else(|| of("mirror")).or_else(|| of("hosted")) else { continue };
-            out.push((format.name().to_owned(), name.to_owned(), setup(format.as_ref(), url, name, token)));
+            out.push(Setup {
+                format: format.name().to_owned(),
+                repository: name.to_owned(),
+                read: setup(format.as_ref(), url, name, token),
+                publish: of("hosted").map(|hosted| {
+                    // As for reading: cargo reads the hosted repository's index too, and has no place for a token then.
+                    let place = match token {
+                        Some(token) if format.name() == "cargo" => format!("{url}/t/{token}/r/{hosted}"),
+                        _ => format!("{url}/r/{hosted}"),
+                    };
+                    (hosted.to_owned(), format.publish_setup(&place, token))
+                }),
+            });
         }
         Ok(out)
     }
+}
+
+/// How the clients of one format are set up.
+pub struct Setup {
+    /// The format.
+    pub format: String,
+    /// The repository that they read: the group, where there is one.
+    pub repository: String,
+    /// How they read it.
+    pub read: ClientSetup,
+    /// The hosted repository, and how they publish there.
+    pub publish: Option<(String, ClientSetup)>,
 }
 
 /// The set-up of one client. Cargo has no place for a token when it only reads, so it is in the path.

@@ -55,8 +55,9 @@ use cofferdam_trust::{
 use cofferdam_types::{Clock, Error, Result, SiteName, TransferId};
 
 pub use collection::{
-    COLLECTION_PREDICATE, CollectedFile, Collection, CollectionItem, Excluded, FILE_END, Mention, Missing,
-    NETWORK_PREDICATE, News, Observed, Proof, RecordingOf, Tree,
+    Advisory, Affected, COLLECTION_PREDICATE, CollectedFile, Collection, CollectionItem, Excluded, FILE_END,
+    FeedRead, Judgement, Mention, Missing, NETWORK_PREDICATE, News, NotJudged, Observed, Proof, RecordingOf,
+    SecurityFix, Tree,
 };
 pub use delta::DeltaLevel;
 pub use difference::{Asker, Difference, DifferenceLine, EvidenceFile, Rehearsal};

@@ -76,7 +76,7 @@ pub struct Ended {
 }
 
 /// A paper as it is kept.
-fn paper(says: &impl Serialize) -> Result<String> {
+pub(crate) fn paper(says: &impl Serialize) -> Result<String> {
     let text = serde_json::to_string(says).map_err(|e| Error::internal("a recording's paper", e))?;
     if text.len() > MAX_PAPER {
         let text =

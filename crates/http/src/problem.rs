@@ -6,6 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use cofferdam_types::{Error, ErrorKind};
+use hyper::ext::ReasonPhrase;
 use serde::Serialize;
 
 /// The status of a kind of failure.
@@ -65,8 +66,21 @@ impl IntoResponse for Problem {
             let basic = HeaderValue::from_static("Basic realm=\"cofferdam\", charset=\"UTF-8\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, basic);
         }
+        reason(&error).map(|why| response.extensions_mut().insert(why));
         response
     }
+}
+
+/// The longest reason phrase, in bytes.
+const MAX_REASON: usize = 500;
+
+/// The sentence beside the status (RFC 9112, section 4), for clients that show people nothing else of an answer: message
+/// and hint, as far as they are plain ASCII.
+pub fn reason(error: &Error) -> Option<ReasonPhrase> {
+    let hint = error.advice().map_or(String::new(), |hint| format!("; {hint}"));
+    let plain = |c: char| if c.is_ascii_graphic() { c } else { ' ' };
+    let text: String = format!("{}{hint}", error.message()).chars().map(plain).take(MAX_REASON).collect();
+    ReasonPhrase::try_from(text.into_bytes()).ok()
 }
 
 /// Writes the internal half of a fault of ours to the log, once.

@@ -64,12 +64,18 @@ async fn handle(
         body: Bytes::new(),
     };
     let done = act(&site, &principal, &repository, format.as_ref(), request, body).await;
+    let mut why = None;
     let answer = done.unwrap_or_else(|error| {
         problem::log(&error);
+        why = problem::reason(&error);
         format.error(&error)
     });
     match respond(&site.registry, &repository, &asked, answer).await {
-        Ok(response) => response,
+        Ok(mut response) => {
+            // Twine and pip show nothing else of a refusal.
+            why.map(|why| response.extensions_mut().insert(why));
+            response
+        }
         Err(error) if read => {
             problem::log(&error);
             let shown = respond(&site.registry, &repository, &asked, format.error(&error)).await;

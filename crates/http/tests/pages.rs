@@ -8,7 +8,7 @@ use cofferdam_access::Role;
 use cofferdam_store::TokenOwner;
 use http::{Request, StatusCode, header};
 use seeded::{HOST, HOSTILE, PASSWORD, World, item};
-use serde_json::json;
+use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 const ESCAPED: &str = "&#60;script&#62;";
@@ -90,6 +90,57 @@ async fn an_auditor_sees_every_page_and_nothing_in_it_runs() {
     assert!(job.contains("data-follow=\"/api/v1/jobs/1/log?follow=1&amp;offset=41\""), "{job}");
     assert!(job.contains("<noscript><meta http-equiv=\"refresh\""), "{job}");
     assert!(job.contains("pkg:generic/tools@1.0"), "{job}");
+}
+
+#[tokio::test]
+async fn a_recording_shows_security_first_and_says_what_nobody_judged() {
+    let Some(world) = full(false).await else { return };
+    let auditor = world.session("dora", &[Role::Auditor]).await;
+    let before = world.get("/recordings/1", &auditor).await.text;
+    assert!(
+        before.contains("not judged</span> 1 of 1") && before.contains("collect first --advisories"),
+        "{before}"
+    );
+    let json = world.get("/api/v1/recordings/1/judgement", &auditor).await.text;
+    assert!(json.contains("nobody has compared it"), "{json}");
+
+    let advisory = |id: &str, severity: &str, more: Value| {
+        let mut all = json!({
+            "id": id, "severity": severity, "score": 9.8, "summary": "<b>bold</b>", "source": "https://feeds.example/all.zip",
+        });
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        all
+    };
+    let (purl, release) = ("pkg:generic/tools@1.0", "pkg:golang/x.org/tools@v1.0.0");
+    let told = json!({
+        "feeds": [{ "feed": "https://feeds.example/all.zip", "advisories": 3, "newest": "2026-01-01", "unread": 1 }],
+        "affected": [advisory("X-1", "critical", json!({ "purl": purl, "release": release, "fix": "v1.1.0" }))],
+        "security": [advisory("X-2", "high", json!({ "package": "pkg:npm/a", "from": "1", "to": ["2"] }))],
+        "judged": [purl],
+    });
+    let tell = async |roles: &[Role], name: &str| {
+        let person = world.person(name, roles).await;
+        let token = world.token(TokenOwner::Person(person)).await;
+        let request = Request::post("/api/v1/recordings/1/judgement")
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .header(header::CONTENT_TYPE, "application/json");
+        world.send(request.body(Body::from(told.to_string())).unwrap()).await.status
+    };
+    assert_eq!(tell(&[Role::Auditor], "rita").await, StatusCode::FORBIDDEN);
+    assert_eq!(tell(&[Role::Officer], "otto").await, StatusCode::OK);
+    let after = world.get("/recordings/1", &auditor).await.text;
+    let at = |text: &str| after.find(text).unwrap_or_else(|| panic!("{text}: {after}"));
+    assert!(at("X-2") < at("X-1"), "fixes first");
+    for part in [
+        "critical 9.8",
+        "v1.1.0",
+        "pkg:golang/x.org/tools@v1.0.0",
+        "3 advisories, the newest of 2026-01-01, 1 not readable",
+        "told by person:otto",
+    ] {
+        at(part);
+    }
+    assert!(!after.contains("<b>bold") && !after.contains("not judged</span>"), "{after}");
 }
 
 #[tokio::test]

@@ -116,11 +116,40 @@ impl Registry {
     /// What the format or the gate refused; nothing has changed then.
     pub async fn publish(&self, repository: &RepositoryRow, upload: Upload, actor: &str) -> Result<Answer> {
         let format = self.format(&repository.format)?.clone();
+        if format.is_published() {
+            self.takes_publishes(repository).await?;
+        }
         let view = self.patient_view(repository).await?;
         let Accepted { changes, answer } = format.accept(upload, &view, &self.door()).await?;
         drop(view);
         self.commit(repository, &changes, Commit { actor, cause: Cause::Publish }).await?;
         Ok(answer)
+    }
+
+    /// Says where to publish instead, before anything of an upload is read: a group shows what its members have, and a
+    /// mirror is filled from elsewhere.
+    async fn takes_publishes(&self, repository: &RepositoryRow) -> Result<()> {
+        use cofferdam_format_kit::RepositoryKind as Kind;
+        let why = match kind_of(repository) {
+            Kind::Hosted => return Ok(()),
+            Kind::Group => "it is a group and shows what its members have",
+            Kind::Mirror => "it mirrors an upstream",
+        };
+        let mut tx = self.db().read().await?;
+        let mut others = tx.registry().members(repository.id).await?;
+        others.extend(tx.registry().repositories("", usize::MAX).await?);
+        let hosted = |r: &&RepositoryRow| r.format == repository.format && kind_of(r) == Kind::Hosted;
+        let hint = others.iter().find(hosted).map_or_else(
+            || {
+                format!(
+                    "nothing is published in {} here: an administrator can create a hosted repository",
+                    repository.format
+                )
+            },
+            |r| format!("publish to `{}`: {}/r/{}/", r.name, self.public_url(), r.name),
+        );
+        let text = format!("the repository `{}` does not take uploads: {why}", repository.name);
+        Err(Error::forbidden("not-hosted", text).hint(hint))
     }
 
     /// In a recording: brings what is wanted from upstream and commits it.

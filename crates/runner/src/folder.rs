@@ -176,8 +176,12 @@ fn home_files(env: &Environment) -> Result<Vec<(PathBuf, String)>> {
     Ok(files.into_iter().map(|(name, text)| (name.into(), text)).collect())
 }
 
-fn write_private(path: &Path, text: &str) -> Result<()> {
-    let failed = |e| Error::io("writing a private file of a job", e);
+/// Writes a file that is its owner's alone, with the folders above it, in place of what was there.
+///
+/// # Errors
+/// Those of the file system.
+pub fn write_private(path: &Path, text: &str) -> Result<()> {
+    let failed = |e| Error::io("writing a private file", e);
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(failed)?;
     }

@@ -36,6 +36,7 @@ mod watched;
 pub use cofferdam_sandbox::{Mount, SiteDoor, Target};
 pub use config::{JobLimits, RunnerConfig};
 pub use env::HOME_FILES;
+pub use folder::write_private;
 pub use greeting::{NOT_HEARD, greeting};
 pub use runner::Runner;
 pub use seen::Seen;

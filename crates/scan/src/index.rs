@@ -11,6 +11,7 @@ use cofferdam_versions::{Scheme, precedence};
 use serde::Serialize;
 
 use crate::{
+    address::Reading,
     record::{self, Record},
     severity::Severity,
     subject::{self, Subject},
@@ -24,6 +25,8 @@ const SUMMARY: usize = 300;
 pub struct Index {
     advisories: Vec<Advisory>,
     ids: HashSet<Box<str>>,
+    /// The feeds, by what they are called.
+    sources: Vec<String>,
     packages: HashMap<String, Vec<Entry>>,
     ecosystems: BTreeMap<String, u64>,
 }
@@ -34,6 +37,7 @@ struct Advisory {
     aliases: Box<[Box<str>]>,
     summary: Box<str>,
     severity: Severity,
+    source: u32,
 }
 
 /// What one advisory says of one package.
@@ -76,6 +80,11 @@ pub struct Verdict {
     pub findings: Vec<Finding>,
     /// Why it is not judged, or not by all: a reason each. Empty when everything could be evaluated.
     pub not_judged: Vec<String>,
+    /// The release that it was judged as, by package URL. None when it was not judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+    /// Whether only the release's description was there (`go.mod`, a POM), which clients read of many that they do not use.
+    pub describes: bool,
 }
 
 /// One advisory about one release. Advisories that are aliases of each other are one.
@@ -89,6 +98,8 @@ pub struct Finding {
     pub summary: String,
     /// How bad it is.
     pub severity: Severity,
+    /// The feed that it is from.
+    pub source: String,
     /// Fixed versions above this one, oldest first.
     pub fixed: Vec<String>,
     /// The first of all fixed versions that no advisory found here is about.
@@ -114,6 +125,11 @@ pub(crate) enum Added {
 }
 
 impl Index {
+    /// What is added from now on is from this feed.
+    pub(crate) fn begin(&mut self, source: &str) {
+        self.sources.push(source.to_owned());
+    }
+
     pub(crate) fn add(&mut self, record: Record) -> Added {
         if record.withdrawn.is_some() {
             return Added::Withdrawn;
@@ -138,8 +154,10 @@ impl Index {
         }
         let id: Box<str> = record.id.into();
         self.ids.insert(id.clone());
+        let source = u32::try_from(self.sources.len().saturating_sub(1)).unwrap_or(u32::MAX);
         self.advisories.push(Advisory {
             id,
+            source,
             aliases: record.aliases.into_iter().flatten().map(Box::from).collect(),
             summary: one_line(record.summary.as_deref().unwrap_or_default()).into(),
             severity: Severity::of(
@@ -168,6 +186,27 @@ impl Index {
         self.advisories.is_empty()
     }
 
+    /// Judges what was recorded by its address, as the package that its path names.
+    #[must_use]
+    pub fn judge_address(&self, address: &str) -> Verdict {
+        match self.subject_at(address) {
+            Ok((subject, describes)) => Verdict { describes, ..self.judge_subject(&subject) },
+            Err(why) => Verdict { not_judged: vec![why], ..Verdict::default() },
+        }
+    }
+
+    /// The release that an address is about, of all that it may be the one that any advisory names; and whether what it
+    /// answers only describes it.
+    ///
+    /// # Errors
+    /// Why it is about none, for people.
+    pub fn subject_at(&self, address: &str) -> Result<(Subject, bool), String> {
+        let Reading { mut subjects, describes } = Reading::of(address)?;
+        let named = |s: &Subject| self.packages.contains_key(&key(s.ecosystem, &s.name));
+        let at = subjects.iter().position(named).unwrap_or(0);
+        Ok((subjects.swap_remove(at), describes))
+    }
+
     /// Judges a release by its package URL.
     #[must_use]
     pub fn judge(&self, purl: &str) -> Verdict {
@@ -185,11 +224,15 @@ impl Index {
             verdict.not_judged.push(format!("no feed here has advisories of {}", subject.ecosystem));
             return verdict;
         }
+        verdict.release = Some(subject.purl());
         let Some(entries) = self.packages.get(&key(subject.ecosystem, &subject.name)) else { return verdict };
         for entry in entries {
             let Some(advisory) = self.advisories.get(entry.advisory as usize) else { continue };
             match entry.affects(subject.ecosystem, &subject.version) {
-                Ok(true) => verdict.add(finding(advisory, entry, subject)),
+                Ok(true) => {
+                    let source = self.sources.get(advisory.source as usize).cloned().unwrap_or_default();
+                    verdict.add(Finding { source, ..finding(advisory, entry, subject) });
+                }
                 Ok(false) => {}
                 Err(why) => verdict.not_judged.push(format!("{}: {why}", advisory.id)),
             }
@@ -356,6 +399,7 @@ fn finding(advisory: &Advisory, entry: &Entry, subject: &Subject) -> Finding {
         id: advisory.id.to_string(),
         aliases,
         summary: advisory.summary.to_string(),
+        source: String::new(),
         severity: entry.severity.as_deref().unwrap_or(&advisory.severity).clone(),
         fixed: entry.fixed_above(subject.ecosystem, &subject.version),
         fix: None,

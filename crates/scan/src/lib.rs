@@ -5,15 +5,16 @@
 //! counted and named. This crate must never fetch anything, and never call a release safe.
 //!
 //! Not covered: Debian, Alpine, RPM and other distributions (their advisories name source packages, and their version
-//! orders are not in `versions`); ranges of git commits; orders of Maven, RubyGems, Packagist and NuGet, whose releases
-//! are judged only by an advisory's list of versions.
+//! orders are not in `versions`); ranges of git commits.
 
+mod address;
 mod index;
 mod load;
 mod record;
 mod severity;
 mod subject;
 
+pub use address::Reading;
 pub use index::{Finding, Index, Verdict};
 pub use load::{Bounds, Loaded};
 pub use severity::{Rating, Severity};

@@ -17,6 +17,9 @@ use crate::{Index, index::Added, record::Record};
 /// How many things that could not be read are named; the rest is counted.
 const NAMED: usize = 50;
 
+/// The longest text that may be a time, in bytes.
+const LONGEST_TIME: usize = 40;
+
 /// How much of an archive is unpacked before it is read.
 const BATCH: usize = 16 << 20;
 
@@ -43,6 +46,8 @@ impl Default for Bounds {
 pub struct Loaded {
     /// Advisories that count.
     pub advisories: u64,
+    /// When the newest of them was changed, as it says: how old the data is at least.
+    pub newest: String,
     /// Advisories that their authors took back.
     pub withdrawn: u64,
     /// Advisories that another file or feed had already.
@@ -73,6 +78,15 @@ impl Index {
     /// # Errors
     /// `NotFound` when there is nothing at the path; `Invalid` when it is no feed at all, or larger than the bounds.
     pub fn load(&mut self, path: &Path, bounds: &Bounds) -> Result<Loaded> {
+        self.load_as(&path.display().to_string(), path, bounds)
+    }
+
+    /// The same of a feed that has another name than its file.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load_as(&mut self, name: &str, path: &Path, bounds: &Bounds) -> Result<Loaded> {
+        self.begin(name);
         let mut reading = Reading { index: self, bounds, loaded: Loaded::default(), records: 0, bytes: 0 };
         if path.is_dir() {
             reading.folder(path)?;
@@ -264,12 +278,19 @@ impl Reading<'_> {
     fn record(&mut self, text: &[u8], place: &str) {
         // The parser bounds the depth itself.
         match serde_json::from_slice::<Record>(text) {
-            Ok(record) => match self.index.add(record) {
-                Added::Kept => self.loaded.advisories += 1,
-                Added::Withdrawn => self.loaded.withdrawn += 1,
-                Added::Again => self.loaded.again += 1,
-                Added::Nowhere => self.loaded.without_package += 1,
-            },
+            Ok(mut record) => {
+                let modified = record.modified.take().unwrap_or_default();
+                // RFC 3339 in UTC, as the schema wants it: later times are greater texts.
+                if modified > self.loaded.newest && modified.len() <= LONGEST_TIME {
+                    self.loaded.newest = modified;
+                }
+                match self.index.add(record) {
+                    Added::Kept => self.loaded.advisories += 1,
+                    Added::Withdrawn => self.loaded.withdrawn += 1,
+                    Added::Again => self.loaded.again += 1,
+                    Added::Nowhere => self.loaded.without_package += 1,
+                }
+            }
             Err(error) => self.loaded.failed(place, error),
         }
     }

@@ -7,6 +7,8 @@ use serde::Deserialize;
 pub struct Record {
     pub id: String,
     #[serde(default)]
+    pub modified: Option<String>,
+    #[serde(default)]
     pub aliases: Option<Vec<String>>,
     #[serde(default)]
     pub withdrawn: Option<String>,

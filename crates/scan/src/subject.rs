@@ -1,5 +1,6 @@
 //! What is judged: a release by package URL, in the words of the OSV schema.
 
+use cofferdam_types::{PackageUrl, python_name};
 use cofferdam_versions::Scheme;
 use percent_encoding::percent_decode_str;
 
@@ -24,7 +25,29 @@ impl Subject {
         let version = version.filter(|v| !v.is_empty()).ok_or("it has no version")?;
         Ok(Self { ecosystem, name, version })
     }
+
+    /// Its package URL, with the name in its normal form.
+    #[must_use]
+    pub fn purl(&self) -> String {
+        let kind =
+            KINDS.iter().find(|(_, ecosystem)| *ecosystem == self.ecosystem).map_or("generic", |(k, _)| k);
+        let name =
+            if self.ecosystem == "Maven" { self.name.replacen(':', "/", 1) } else { self.name.clone() };
+        PackageUrl::new(kind, &name, &self.version).to_string()
+    }
 }
+
+/// Types of package URLs, and the ecosystems of OSV.
+const KINDS: [(&str, &str); 8] = [
+    ("pypi", "PyPI"),
+    ("npm", "npm"),
+    ("cargo", "crates.io"),
+    ("golang", "Go"),
+    ("maven", "Maven"),
+    ("gem", "RubyGems"),
+    ("composer", "Packagist"),
+    ("nuget", "NuGet"),
+];
 
 /// Ecosystem, normal name and version of a package URL.
 pub(crate) fn parts(purl: &str) -> Result<(&'static str, String, Option<String>), String> {
@@ -41,7 +64,9 @@ pub(crate) fn parts(purl: &str) -> Result<(&'static str, String, Option<String>)
         "deb" | "apk" | "rpm" | "alpm" => {
             return Err("advisories of distributions name source packages, which is out of scope".into());
         }
-        "generic" => return Err("it was recorded by address: no advisory names it".into()),
+        "generic" | "web" => {
+            return Err("it was recorded by address, and that names no package's release".into());
+        }
         kind => ecosystem_of(kind).ok_or_else(|| format!("packages of type `{kind:.40}` are not judged"))?,
     };
     let name = decoded(name);
@@ -52,17 +77,7 @@ pub(crate) fn parts(purl: &str) -> Result<(&'static str, String, Option<String>)
 /// The name in OSV of an ecosystem, by the word of package URLs and lock files.
 #[must_use]
 pub fn ecosystem_of(word: &str) -> Option<&'static str> {
-    Some(match word {
-        "pypi" => "PyPI",
-        "npm" => "npm",
-        "cargo" => "crates.io",
-        "golang" => "Go",
-        "maven" => "Maven",
-        "gem" => "RubyGems",
-        "composer" => "Packagist",
-        "nuget" => "NuGet",
-        _ => return None,
-    })
+    KINDS.iter().find(|(kind, _)| *kind == word).map(|(_, ecosystem)| *ecosystem)
 }
 
 /// The order of an ecosystem's versions, where there is one here.
@@ -70,6 +85,10 @@ pub(crate) fn scheme(ecosystem: &str) -> Option<Scheme> {
     match ecosystem {
         "PyPI" => Some(Scheme::Pep440),
         "npm" | "crates.io" | "Go" => Some(Scheme::Semver),
+        "Maven" => Some(Scheme::Maven),
+        "RubyGems" => Some(Scheme::Gem),
+        "Packagist" => Some(Scheme::Composer),
+        "NuGet" => Some(Scheme::NuGet),
         _ => None,
     }
 }
@@ -77,18 +96,8 @@ pub(crate) fn scheme(ecosystem: &str) -> Option<Scheme> {
 /// A package's name as its ecosystem compares names.
 pub(crate) fn normal(ecosystem: &str, name: &str) -> String {
     match ecosystem {
-        // PEP 503, "Normalized Names".
-        "PyPI" => {
-            let mut out = String::with_capacity(name.len());
-            for c in name.chars() {
-                match c {
-                    '-' | '_' | '.' if out.ends_with('-') => {}
-                    '-' | '_' | '.' => out.push('-'),
-                    c => out.extend(c.to_lowercase()),
-                }
-            }
-            out
-        }
+        // What is no name is compared as it is.
+        "PyPI" => python_name(name).unwrap_or_else(|| name.to_lowercase()),
         // Old npm packages differ by case alone; crates, modules and artifacts are what they are written.
         "NuGet" | "Packagist" => name.to_lowercase(),
         // Crates have one of the names that differ by `-` and `_` only.

@@ -102,12 +102,8 @@ fn what_cannot_be_compared_is_not_judged_rather_than_clean() {
     assert!(index.judge("pkg:npm/a@1.0.0").not_judged[0].contains("no feed"), "nothing is known of npm");
     assert!(index.judge("pkg:generic/a@1.0.0").not_judged[0].contains("by address"));
     assert_eq!(index.judge("pkg:pypi/other@1").not_judged, Vec::<String>::new());
-    let index = load(
-        &record("X-1", "Maven:https://maven.example", "g:a", range("ECOSYSTEM", events)).to_string(),
-        "x.json",
-    )
-    .0;
-    assert!(index.judge("pkg:maven/g/a@1").not_judged[0].contains("Maven"));
+    let index = one("Debian:12", range("ECOSYSTEM", events));
+    assert!(index.judge("pkg:deb/debian/a@1").not_judged[0].contains("source packages"));
     let index = one("PyPI", range("ECOSYSTEM", json!([{ "introduced": "0" }, { "fixed": "junk" }])));
     assert_eq!(index.judge("pkg:pypi/a@1").not_judged.len(), 1);
     let index = one("Martian", range("SEMVER", json!([{ "introduced": "0" }])));
@@ -130,11 +126,69 @@ fn withdrawn_advisories_are_counted_and_say_nothing_and_aliases_are_one_finding(
     let text = [&gone, &first, &second, &first].map(Value::to_string).join("\n");
     let (index, loaded) = load(&text, "feed.json");
     assert_eq!((loaded.advisories, loaded.withdrawn, loaded.again), (2, 1, 1), "{loaded:?}");
+    assert_eq!(loaded.newest, "2026-01-01T00:00:00Z");
     let findings = index.judge("pkg:pypi/a@1").findings;
     let [finding] = findings.as_slice() else { panic!("{findings:?}") };
+    assert!(finding.source.ends_with("feed.json"), "it says whose word it is: {finding:?}");
     assert_eq!((finding.id.as_str(), finding.aliases.join(" ")), ("X-1", "CVE-1 Y-1".into()));
     assert_eq!((finding.severity.rating, finding.severity.score_tenths), (Rating::Critical, Some(98)));
     assert_eq!(finding.fix.as_deref(), Some("2.1"), "2 leaves only one of the two ranges");
+}
+
+#[test]
+fn maven_gems_composer_and_nuget_are_compared_by_their_own_orders() {
+    let below = |fixed: &str| range("ECOSYSTEM", json!([{ "introduced": "1" }, { "fixed": fixed }]));
+    let judged = |ecosystem: &str, name: &str, fixed: &str| {
+        load(&record("X-1", ecosystem, name, below(fixed)).to_string(), "x.json").0
+    };
+    affected(
+        &judged("Maven:https://maven.example", "g.h:a", "2.0.0.RC2"),
+        "maven/g.h",
+        &["1", "1.9-sp", "2.0-rc1"],
+        &["2", "2.0.0.Final", "1-SNAPSHOT"],
+    );
+    affected(&judged("RubyGems", "a", "2.0.0.rc1"), "gem", &["1.0", "2.0.0.beta"], &["2.0.0", "1.0.pre"]);
+    affected(
+        &judged("Packagist", "v/A", "2.0-beta2"),
+        "composer/v",
+        &["v1.0.0", "2.0-alpha5"],
+        &["2.0.0", "1.0-RC1"],
+    );
+    affected(&judged("NuGet", "A", "2.0.0.1"), "nuget", &["1.0", "2.0.0"], &["2.0.0.1", "1.0.0-beta"]);
+}
+
+#[test]
+fn what_was_recorded_by_address_is_judged_by_the_package_that_its_path_names() {
+    let log = record(
+        "X-1",
+        "Maven",
+        "org.tool.log:log",
+        range("ECOSYSTEM", json!([{ "introduced": "0" }, { "fixed": "2.17" }])),
+    );
+    let old = record("X-2", "Maven", "log:log", range("ECOSYSTEM", json!([{ "introduced": "0" }])));
+    let go = record(
+        "X-3",
+        "Go",
+        "x.org/Mod",
+        range("SEMVER", json!([{ "introduced": "0" }, { "fixed": "1.2.0" }])),
+    );
+    let index = load(&[&log, &old, &go].map(Value::to_string).join("\n"), "x.jsonl").0;
+    let verdict = |address: &str| index.judge_address(address);
+    let ids = |address: &str| verdict(address).findings.into_iter().map(|f| f.id).collect::<Vec<_>>();
+    assert_eq!(ids("https://m.example/maven2/org/tool/log/log/2.16/log-2.16.jar"), ["X-1"]);
+    assert_eq!(
+        ids("https://m.example/maven2/org/tool/log/log/2.17/log-2.17.jar"),
+        [""; 0],
+        "it is not log:log"
+    );
+    assert_eq!(ids("https://m.example/maven2/log/log/9/log-9.jar"), ["X-2"]);
+    let archive = verdict("https://p.example/x.org/!mod/@v/v1.1.0.zip");
+    assert_eq!((archive.findings[0].fix.as_deref(), archive.describes), (Some("1.2.0"), false));
+    assert_eq!(archive.release.as_deref(), Some("pkg:golang/x.org/Mod@v1.1.0"));
+    assert!(verdict("https://p.example/x.org/!mod/@v/v1.1.0.mod").describes, "a build may not use it");
+    assert_eq!(verdict("https://p.example/x.org/!mod/@v/v1.2.0.zip").findings, []);
+    assert!(verdict("https://files.example/tool-1.0.tar.gz").not_judged[0].contains("by address"));
+    assert!(verdict("https://g.example/gems/a-1.0.gem").not_judged[0].contains("no feed"));
 }
 
 fn archive(path: &Path, entries: &[(&str, &[u8])]) {

@@ -13,6 +13,7 @@ pub mod merkle;
 mod names;
 pub mod platform;
 mod purl;
+mod python;
 mod secret;
 pub mod time;
 
@@ -22,5 +23,6 @@ pub use ids::*;
 pub use image::ImageReference;
 pub use names::{NameError, RepositoryName, SiteName, Slug};
 pub use purl::PackageUrl;
+pub use python::python_name;
 pub use secret::Secret;
 pub use time::{Clock, Timestamp};

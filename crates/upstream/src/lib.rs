@@ -20,4 +20,4 @@ mod retry;
 
 pub use discover::{Discovery, Found, Override, discover};
 pub use http::{HttpUpstream, Options, WebUpstream};
-pub use retry::Retries;
+pub use retry::{Retries, dice};

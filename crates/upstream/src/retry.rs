@@ -70,8 +70,9 @@ impl Retries {
     }
 }
 
-/// A number from 0 to 1, good enough to spread pauses: the standard library's maps draw their keys at random.
-fn dice() -> f64 {
+/// A number from 0 to 1, good enough to spread pauses, and nothing secret may hang on it: the standard library's maps draw their keys at random.
+#[must_use]
+pub fn dice() -> f64 {
     let drawn = std::hash::RandomState::new().build_hasher().finish() >> 32;
     f64::from(u32::try_from(drawn).unwrap_or_default()) / f64::from(u32::MAX)
 }

@@ -78,6 +78,52 @@ pub struct Missed {
     pub package: String,
 }
 
+/// What advisories say of a recording's releases.
+#[derive(Clone, Debug, Default)]
+pub struct Judged {
+    /// When they were compared; none when nobody did.
+    pub at: Option<When>,
+    /// Who did.
+    pub by: String,
+    /// The data, in a sentence each.
+    pub feeds: Vec<String>,
+    /// Updates that left an advisory's range, worst first.
+    pub fixes: Vec<Advice>,
+    /// What is affected, worst first.
+    pub affected: Vec<Advice>,
+    /// How many releases were looked at.
+    pub judged: usize,
+    /// How many are not judged.
+    pub not_judged: usize,
+    /// Why: the reason, how many, and the first of them.
+    pub reasons: Vec<(String, usize, Vec<String>)>,
+}
+
+/// An advisory about a release.
+#[derive(Clone, Debug, Default)]
+pub struct Advice {
+    /// The colour that it is shown in.
+    pub tone: &'static str,
+    /// The word for how bad it is.
+    pub rating: String,
+    /// The score, with a space before it; empty without one.
+    pub severity: String,
+    /// The advisory.
+    pub id: String,
+    /// What else it is called.
+    pub aliases: Vec<String>,
+    /// In a line.
+    pub summary: String,
+    /// The feed that it is from.
+    pub source: String,
+    /// The release, or the package.
+    pub package: String,
+    /// What else is to be said of it.
+    pub about: String,
+    /// The fixed version; empty when none is named.
+    pub fix: String,
+}
+
 /// `/recordings/{id}`.
 #[derive(Template)]
 #[template(path = "recording.html")]
@@ -88,6 +134,8 @@ pub struct Recording {
     pub line: RecordingLine,
     /// More about it.
     pub facts: Vec<Fact>,
+    /// What advisories say of it.
+    pub judged: Judged,
     /// How many releases it used.
     pub total: usize,
     /// The first of them.

@@ -54,6 +54,14 @@ pub async fn run(context: &Context, arguments: &CollectArgs) -> Result<ExitCode>
     for name in &arguments.of {
         parts.push(part(&client, name).await?);
     }
+    let feeds = Advisories::of(&client, &arguments.advisories).await?;
+    if feeds.any() {
+        // A file is no recording: what is said of it is only shown.
+        let named = arguments.of.iter().zip(&parts).filter(|(name, _)| !name.ends_with(FILE_END));
+        for (name, part) in named {
+            judge::keep(&client, name, &feeds.feeds, judge::judge(&feeds.index, part)).await?;
+        }
+    }
     let collection = match (parts.len(), &arguments.name) {
         (1, None) => parts.remove(0),
         (_, name) => {
@@ -65,7 +73,6 @@ pub async fn run(context: &Context, arguments: &CollectArgs) -> Result<ExitCode>
     if let Some(file) = &arguments.write {
         write(&collection, file)?;
     }
-    let feeds = Advisories::of(&client, &arguments.advisories).await?;
     show(context, &collection, arguments.only_running, &feeds)?;
     Ok(ExitCode::SUCCESS)
 }

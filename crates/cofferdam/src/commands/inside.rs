@@ -17,8 +17,9 @@ pub async fn run(context: &Context, command: &[String]) -> Result<ExitCode> {
     let client = context.client()?;
     let site = client.address()?;
     let inside = format!("http://{}", door(site).listen);
+    let setups = client.setups(client.token(), &inside).await?.into_iter();
     let setups: Vec<_> =
-        client.setups(client.token(), &inside).await?.into_iter().map(|(_, _, s)| s).collect();
+        setups.map(|s| s.read.and(s.publish.map_or_else(Default::default, |(_, p)| p))).collect();
     let folder = std::env::current_dir().map_err(|e| Error::io("finding this folder", e))?;
     let home = tempfile::Builder::new()
         .prefix("cofferdam-inside-")

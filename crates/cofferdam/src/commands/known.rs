@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use cofferdam_runner::write_private;
 use cofferdam_types::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -64,7 +65,6 @@ pub fn remember(
     command: &[String],
     session: &Session,
 ) -> Result<()> {
-    use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
     let path = place(context, name)?;
     let failed = |e| Error::io("remembering the recording", e);
     let known = Known {
@@ -74,15 +74,7 @@ pub fn remember(
         command: command.to_owned(),
     };
     let text = serde_json::to_string(&known).map_err(|e| Error::internal("remembering the recording", e))?;
-    std::fs::create_dir_all(path.parent().unwrap_or(&path)).map_err(failed)?;
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(failed)?;
-    file.write_all(text.as_bytes()).map_err(failed)
+    write_private(&path, &text)
 }
 
 fn place(context: &Context, name: &str) -> Result<PathBuf> {

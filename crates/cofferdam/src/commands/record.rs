@@ -174,7 +174,7 @@ async fn attempt(
 ) -> Result<(Built, bool)> {
     let site = client.address()?;
     let inside = format!("http://{}", door(site).listen);
-    let setups: Vec<_> = client.setups(Some(token), &inside).await?.into_iter().map(|(_, _, s)| s).collect();
+    let setups: Vec<_> = client.setups(Some(token), &inside).await?.into_iter().map(|s| s.read).collect();
     let (folder, home, own) = (place.work(), place.home(), Own::find());
     if !quiet {
         own.told().iter().chain(&own.left_out).for_each(|line| eprintln!("{line}"));
@@ -295,11 +295,11 @@ pub async fn record_build(
     let token = session.record.expose();
     let built = run_build(client, token, &mut place, command, Answers::Live, context.json).await?;
     built.explain();
+    // Before the site is told: when it refuses what was recorded, people want to look at what was built all the more.
+    let kept = keep.map_or(Ok(()), |keep| place.keep(keep));
     let mentions = mentions_of(folder)?;
     let collection = session.end(client, &built, &mentions.list).await?;
-    if let Some(keep) = keep {
-        place.keep(keep)?;
-    }
+    kept?;
     Ok(Recorded { id: session.id, collection, built, mentions })
 }
 
@@ -318,13 +318,12 @@ pub async fn rehearse_build(
     let (token, command) = (&known.replay_token, &known.command);
     let built = run_build(client, token, &mut place, command, Answers::Kept, context.json).await?;
     built.explain();
+    let kept = keep.map_or(Ok(()), |keep| place.keep(keep));
     let mut value = end_rehearsal(client, known.id, &built).await?;
+    kept?;
     value["seconds"] = json!(built.duration.as_secs_f64());
     value["network"] = built.network.json();
     (value["inputs"], value["result"]) = (json!(built.inputs), json!(built.result));
-    if let Some(keep) = keep {
-        place.keep(keep)?;
-    }
     Ok((value, built))
 }
 

@@ -2,9 +2,10 @@
 //!
 //! A round that fails is told and the next one comes at its time. Time is the house's clock; how to wait is handed in.
 
-use std::{future::Future, hash::BuildHasher as _, time::Duration};
+use std::{future::Future, time::Duration};
 
 use cofferdam_types::{Clock, Result, Timestamp};
+use cofferdam_upstream::dice;
 
 /// The shortest distance between rounds.
 const LEAST: Duration = Duration::from_secs(60);
@@ -68,7 +69,7 @@ impl Schedule<'_> {
         let mut code = 0;
         tokio::pin!(stop);
         loop {
-            let next = self.next(self.clock.now(), random());
+            let next = self.next(self.clock.now(), dice());
             tokio::select! {
                 biased;
                 () = &mut stop => return code,
@@ -92,15 +93,9 @@ impl Schedule<'_> {
 
     /// When the round after this one begins: up to a tenth later than the distance, so that many sites do not ask one
     /// upstream in the same second.
-    fn next(&self, began: Timestamp, random: u64) -> Timestamp {
-        let tenth = u64::try_from(self.every.as_millis() / 10).unwrap_or(u64::MAX);
-        began.plus(self.every).plus(Duration::from_millis(random % tenth.saturating_add(1)))
+    fn next(&self, began: Timestamp, late: f64) -> Timestamp {
+        began.plus(self.every).plus((self.every / 10).mul_f64(late.clamp(0.0, 1.0)))
     }
-}
-
-/// A number that differs from process to process; nothing secret hangs on it.
-fn random() -> u64 {
-    std::hash::RandomState::new().hash_one(0)
 }
 
 #[cfg(test)]
@@ -126,8 +121,8 @@ mod tests {
     fn a_next_round_is_at_most_a_tenth_late() {
         let clock = TestClock::default();
         let schedule = Schedule { every: Duration::from_secs(3600), clock: &clock };
-        for random in [0, 1, 359_999, 360_000, 360_001, u64::MAX] {
-            let after = schedule.next(clock.now(), random).since(clock.now());
+        for late in [0.0, 0.5, 1.0, 7.0, dice()] {
+            let after = schedule.next(clock.now(), late).since(clock.now());
             assert!((3600..=3960).contains(&after.as_secs()), "{after:?}");
         }
     }

@@ -242,6 +242,9 @@ fn one(value: &Value) -> String {
                 line["repository"].as_str().unwrap_or(""),
                 output::bytes(number(line, "size"))
             ));
+            for proof in line["traits"]["proofs"].as_array().into_iter().flatten() {
+                out.push_str(&format!("    {}\n", proof.as_str().unwrap_or("")));
+            }
         }
     }
     for project in value["difference"]["projects"].as_array().into_iter().flatten() {
@@ -316,4 +319,23 @@ pub async fn publish(context: &Context, id: i64) -> Result<()> {
         text
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transfers_text_tells_what_upstreams_proofs_say_of_each_release() {
+        let line = |name: &str, proofs: Value| json!({ "package": name, "version": "1", "repository": "web", "size": 3, "traits": { "proofs": proofs } });
+        let difference = json!({
+            "added": [line("ferry", json!(["record 0 is in that tree of 1"])), line("oars", json!([]))],
+            "known": [line("keel", json!(["DOES NOT HOLD: the bytes have h1:x"]))],
+        });
+        let text = one(&json!({ "id": 1, "difference": difference }));
+        let lines: Vec<&str> = text.lines().skip_while(|line| !line.contains("ferry")).collect();
+        assert_eq!(lines[1], "    record 0 is in that tree of 1", "{text}");
+        assert!(lines[2].contains("oars") && lines[3].contains("keel"), "{text}");
+        assert_eq!(lines[4], "    DOES NOT HOLD: the bytes have h1:x", "{text}");
+    }
 }

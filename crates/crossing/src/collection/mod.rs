@@ -4,6 +4,7 @@
 
 mod decide;
 mod file;
+mod judgement;
 mod mentions;
 mod news;
 mod proof;
@@ -18,6 +19,7 @@ use serde_json::Value;
 
 use crate::Crossing;
 pub use file::FILE_END;
+pub use judgement::{Advisory, Affected, FeedRead, Judgement, NotJudged, SecurityFix};
 pub use mentions::Mention;
 use mentions::Mentions;
 pub use news::News;

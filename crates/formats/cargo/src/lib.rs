@@ -40,6 +40,9 @@ use serde_json::Value;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cargo;
 
+/// Where cargo finds the token of the registry `cofferdam`.
+const TOKEN_NAME: &str = "CARGO_REGISTRIES_COFFERDAM_TOKEN";
+
 #[async_trait]
 impl Format for Cargo {
     fn name(&self) -> &'static str {
@@ -134,8 +137,8 @@ impl Format for Cargo {
         error::answer(error)
     }
 
-    /// `crates-io` is replaced for reading; for publishing the same address is the registry
-    /// `cofferdam`, whose token is in the environment. A repository that needs a token for reading
+    /// `crates-io` is replaced for reading; the same address is the registry `cofferdam`, whose token is in the
+    /// environment. A repository that needs a token for reading
     /// too is given with it inside `repository_url`, as the caller does.
     fn client_setup(&self, repository_url: &str, token: Option<&str>) -> ClientSetup {
         let index = format!("sparse+{}/", repository_url.trim_end_matches('/'));
@@ -146,16 +149,24 @@ impl Format for Cargo {
              # The site is near: a request that fails fails for a reason.\n\
              [net]\nretry = 2\n"
         );
-        let token_name = "CARGO_REGISTRIES_COFFERDAM_TOKEN";
         ClientSetup {
-            env: token.map(|token| (token_name.to_owned(), token.to_owned())).into_iter().collect(),
+            env: token.map(|token| (TOKEN_NAME.to_owned(), token.to_owned())).into_iter().collect(),
             files: vec![(".cargo/config.toml".into(), config.clone())],
             commands: vec![
                 format!("mkdir -p ~/.cargo && cat >> ~/.cargo/config.toml <<'EOF'\n{config}EOF"),
-                format!("export {token_name}=YOUR-TOKEN   # only to publish"),
                 "cargo build".into(),
-                "cargo publish --registry cofferdam".into(),
             ],
         }
+    }
+
+    /// Variables in front of the command only: for everything else `cofferdam` stays the registry that is read, whose
+    /// address stands in lock files.
+    fn publish_setup(&self, hosted_url: &str, token: Option<&str>) -> ClientSetup {
+        let index = format!("sparse+{}/", hosted_url.trim_end_matches('/'));
+        let shown = token.unwrap_or("TOKEN");
+        let command = format!(
+            "CARGO_REGISTRIES_COFFERDAM_INDEX='{index}' {TOKEN_NAME}={shown} cargo publish --registry cofferdam"
+        );
+        ClientSetup { commands: vec![command], ..ClientSetup::default() }
     }
 }

@@ -109,11 +109,14 @@ impl Format for Generic {
         ClientSetup {
             env,
             files: Vec::new(),
-            commands: vec![
-                format!("curl -fsSO {url}/FOLDER/FILE"),
-                format!("curl -fsS -T FILE -H \"Authorization: Bearer $COFFERDAM_TOKEN\" {url}/FOLDER/FILE"),
-                format!("curl -fsS {url}/FOLDER/"),
-            ],
+            commands: vec![format!("curl -fsSO {url}/FOLDER/FILE"), format!("curl -fsS {url}/FOLDER/")],
         }
+    }
+
+    fn publish_setup(&self, hosted_url: &str, token: Option<&str>) -> ClientSetup {
+        let url = hosted_url.trim_end_matches('/');
+        let shown = token.unwrap_or("TOKEN");
+        let command = format!("curl -fsS -T FILE -H 'Authorization: Bearer {shown}' {url}/FOLDER/FILE");
+        ClientSetup { commands: vec![command], ..ClientSetup::default() }
     }
 }

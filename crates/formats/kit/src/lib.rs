@@ -216,6 +216,12 @@ pub trait Format: Send + Sync + 'static {
 
     /// Lines that configure the stock client for a repository: see [`ClientSetup`].
     fn client_setup(&self, repository_url: &str, token: Option<&str>) -> ClientSetup;
+
+    /// What a person who publishes needs beside [`Format::client_setup`]: that one is of the repository that is read, mostly a
+    /// group, which takes nothing. Here `hosted_url` is a hosted repository's. Nothing, where nobody publishes.
+    fn publish_setup(&self, _hosted_url: &str, _token: Option<&str>) -> ClientSetup {
+        ClientSetup::default()
+    }
 }
 
 /// What a release says of itself that people look at before they approve it. Claims, not findings.
@@ -268,4 +274,20 @@ pub struct ClientSetup {
     pub files: Vec<(String, String)>,
     /// The commands that a person would type instead, for `cofferdam env`.
     pub commands: Vec<String>,
+}
+
+impl ClientSetup {
+    /// With another one put to it; files of one name are one file.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.env.extend(other.env);
+        self.commands.extend(other.commands);
+        for (path, text) in other.files {
+            match self.files.iter_mut().find(|(same, _)| *same == path) {
+                Some((_, all)) => all.push_str(&text),
+                None => self.files.push((path, text)),
+            }
+        }
+        self
+    }
 }

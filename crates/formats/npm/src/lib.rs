@@ -164,6 +164,23 @@ impl Format for Npm {
     fn client_setup(&self, repository_url: &str, token: Option<&str>) -> ClientSetup {
         client_setup(repository_url, token)
     }
+
+    fn publish_setup(&self, hosted_url: &str, token: Option<&str>) -> ClientSetup {
+        let url = format!("{}/", hosted_url.trim_end_matches('/'));
+        let place = url.split_once(':').map_or(url.as_str(), |(_, rest)| rest);
+        let shown = token.unwrap_or("TOKEN");
+        ClientSetup {
+            env: Vec::new(),
+            files: token
+                .map(|t| (".npmrc".into(), format!("{place}:_authToken={t}\n")))
+                .into_iter()
+                .collect(),
+            commands: vec![
+                format!("npm config set {place}:_authToken {shown}"),
+                format!("npm publish --registry {url}"),
+            ],
+        }
+    }
 }
 
 fn read_route(name: String, rest: &[&str]) -> Option<Route> {

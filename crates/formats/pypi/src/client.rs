@@ -15,15 +15,32 @@ pub(crate) fn setup(repository_url: &str, token: Option<&str>) -> ClientSetup {
     let parsed = Url::parse(repository_url).ok();
     let plain = parsed.as_ref().filter(|u| u.scheme() == "http").and_then(host_and_port);
     let index = with_token(&format!("{repository_url}/simple/"), token);
-    let upload = format!("{repository_url}/legacy/");
     ClientSetup {
-        env: env(&index, &upload, plain.as_deref(), token),
+        env: env(&index, plain.as_deref()),
         files: vec![
             (".config/pip/pip.conf".into(), pip_conf(&index, plain.as_deref())),
-            (".config/uv/uv.toml".into(), uv_toml(&index, &upload)),
-            (".pypirc".into(), pypirc(&upload, token)),
+            (".config/uv/uv.toml".into(), uv_toml(&index)),
         ],
-        commands: commands(&index, &upload, plain.as_deref()),
+        commands: commands(&index, plain.as_deref()),
+    }
+}
+
+/// The set-up of twine and `uv publish` for the hosted repository at `hosted_url`.
+pub(crate) fn publish_setup(hosted_url: &str, token: Option<&str>) -> ClientSetup {
+    let upload = format!("{}/legacy/", hosted_url.trim_end_matches('/'));
+    let mut env = vec![("UV_PUBLISH_URL", upload.as_str()), ("TWINE_REPOSITORY_URL", &upload)];
+    env.push(("TWINE_NON_INTERACTIVE", "1"));
+    if let Some(token) = token {
+        env.extend([("UV_PUBLISH_TOKEN", token), ("TWINE_USERNAME", USER), ("TWINE_PASSWORD", token)]);
+    }
+    let shown = token.unwrap_or("TOKEN");
+    ClientSetup {
+        env: env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        files: vec![(".pypirc".into(), pypirc(&upload, token))],
+        commands: vec![
+            format!("twine upload --repository-url '{upload}' -u {USER} -p {shown} dist/*"),
+            format!("uv publish --publish-url '{upload}' --token {shown}"),
+        ],
     }
 }
 
@@ -41,8 +58,8 @@ fn with_token(address: &str, token: Option<&str>) -> String {
     url.into()
 }
 
-fn env(index: &str, upload: &str, plain: Option<&str>, token: Option<&str>) -> Vec<(String, String)> {
-    let mut env = vec![
+fn env(index: &str, plain: Option<&str>) -> Vec<(String, String)> {
+    let env = [
         ("PIP_INDEX_URL", index),
         ("PIP_EXTRA_INDEX_URL", ""),
         ("PIP_FIND_LINKS", ""),
@@ -57,7 +74,6 @@ fn env(index: &str, upload: &str, plain: Option<&str>, token: Option<&str>) -> V
         ("UV_FIND_LINKS", ""),
         // An interpreter is no package: what is there is what builds use.
         ("UV_PYTHON_DOWNLOADS", "never"),
-        ("UV_PUBLISH_URL", upload),
         ("PIPENV_PYPI_MIRROR", index),
         ("PDM_PYPI_URL", index),
         ("PDM_CHECK_UPDATE", "false"),
@@ -65,12 +81,7 @@ fn env(index: &str, upload: &str, plain: Option<&str>, token: Option<&str>) -> V
         ("POETRY_PYPI_MIRROR_URL", index),
         // virtualenv, which Pipenv and Poetry call, would fetch newer pips behind the build's back, once in two weeks.
         ("VIRTUALENV_NO_PERIODIC_UPDATE", "1"),
-        ("TWINE_REPOSITORY_URL", upload),
-        ("TWINE_NON_INTERACTIVE", "1"),
     ];
-    if let Some(token) = token {
-        env.extend([("UV_PUBLISH_TOKEN", token), ("TWINE_USERNAME", USER), ("TWINE_PASSWORD", token)]);
-    }
     env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
@@ -84,9 +95,9 @@ fn pip_conf(index: &str, plain: Option<&str>) -> String {
     )
 }
 
-fn uv_toml(index: &str, upload: &str) -> String {
+fn uv_toml(index: &str) -> String {
     let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
-    format!("publish-url = {}\n\n[[index]]\nurl = {}\ndefault = true\n", quoted(upload), quoted(index))
+    format!("[[index]]\nurl = {}\ndefault = true\n", quoted(index))
 }
 
 fn pypirc(upload: &str, token: Option<&str>) -> String {
@@ -99,11 +110,10 @@ fn pypirc(upload: &str, token: Option<&str>) -> String {
     text
 }
 
-fn commands(index: &str, upload: &str, plain: Option<&str>) -> Vec<String> {
+fn commands(index: &str, plain: Option<&str>) -> Vec<String> {
     let mut commands = vec![format!("pip config set global.index-url '{index}'")];
     commands.extend(plain.map(|host| format!("pip config set global.trusted-host '{host}'")));
     commands.push(format!("export UV_DEFAULT_INDEX='{index}'"));
-    commands.push(format!("twine upload --repository-url '{upload}' dist/*"));
     commands
 }
 
@@ -124,9 +134,19 @@ mod tests {
         assert_eq!(value(&setup, "POETRY_PYPI_MIRROR_URL"), value(&setup, "PIP_INDEX_URL"));
         assert_eq!(value(&setup, "PIP_EXTRA_INDEX_URL"), "");
         assert_eq!(value(&setup, "PIP_TRUSTED_HOST"), "127.0.0.1:8080");
-        assert_eq!(value(&setup, "TWINE_PASSWORD"), "cft_a/b");
         let pip = &setup.files.iter().find(|(path, _)| path.ends_with("pip.conf")).unwrap().1;
         assert!(pip.contains("extra-index-url =\n") && pip.contains("trusted-host = 127.0.0.1:8080\n"));
+    }
+
+    #[test]
+    fn what_is_published_goes_to_the_hosted_repository_and_nothing_of_it_to_the_group() {
+        let group = setup("http://127.0.0.1:8080/r/py/", Some("cft_a"));
+        assert!(!format!("{group:?}").contains("/legacy/"), "{group:?}");
+        let hosted = publish_setup("http://127.0.0.1:8080/r/py-local/", Some("cft_a"));
+        assert_eq!(value(&hosted, "TWINE_REPOSITORY_URL"), "http://127.0.0.1:8080/r/py-local/legacy/");
+        assert_eq!(value(&hosted, "UV_PUBLISH_URL"), value(&hosted, "TWINE_REPOSITORY_URL"));
+        assert_eq!(value(&hosted, "TWINE_PASSWORD"), "cft_a");
+        assert!(hosted.commands[0].ends_with("-u __token__ -p cft_a dist/*"), "{:?}", hosted.commands);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::{cmp::Ordering, str::FromStr as _};
 
-use cofferdam_types::{Error, Result};
+use cofferdam_types::{Error, Result, python_name};
 use pep440_rs::Version;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
@@ -95,27 +95,13 @@ impl Filename {
     }
 }
 
-/// The normal form of a project name: lower case, runs of `-`, `_` and `.` become one `-`
-/// (names and normalisation, PEP 503).
+/// The normal form of a project name that is not too long.
 pub(crate) fn normalise(name: &str) -> Result<String> {
-    let ends = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
-    let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    let bytes = name.as_bytes();
-    if bytes.len() > NAME_LIMIT || !ends(bytes.first()) || !ends(bytes.last()) || !name.bytes().all(inner) {
-        return Err(Error::invalid("name-invalid", format!("`{}` is no Python project name", shown(name)))
-            .hint(format!(
-                "use letters, digits, `-`, `_` and `.`, at most {NAME_LIMIT} characters, starting and ending with a letter or digit"
-            )));
-    }
-    let mut out = String::with_capacity(name.len());
-    for c in name.chars() {
-        match c {
-            '-' | '_' | '.' if out.ends_with('-') => {}
-            '-' | '_' | '.' => out.push('-'),
-            c => out.push(c.to_ascii_lowercase()),
-        }
-    }
-    Ok(out)
+    python_name(name).filter(|_| name.len() <= NAME_LIMIT).ok_or_else(|| {
+        Error::invalid("name-invalid", format!("`{}` is no Python project name", shown(name))).hint(format!(
+            "use letters, digits, `-`, `_` and `.`, at most {NAME_LIMIT} characters, starting and ending with a letter or digit"
+        ))
+    })
 }
 
 /// A version in the spelling under which it is stored: PEP 440's normal form, or, for versions

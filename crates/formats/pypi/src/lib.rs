@@ -143,4 +143,8 @@ impl Format for PyPi {
     fn client_setup(&self, repository_url: &str, token: Option<&str>) -> ClientSetup {
         client::setup(repository_url, token)
     }
+
+    fn publish_setup(&self, hosted_url: &str, token: Option<&str>) -> ClientSetup {
+        client::publish_setup(hosted_url, token)
+    }
 }

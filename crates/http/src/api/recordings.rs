@@ -7,7 +7,7 @@ use axum::{
     routing::{get, post},
 };
 use cofferdam_access::{Action, Principal};
-use cofferdam_crossing::{Ended, FILE_END, Observed};
+use cofferdam_crossing::{Ended, FILE_END, Judgement, Observed};
 use cofferdam_store::RecordingRow;
 use cofferdam_types::{Error, RecordingId};
 use serde::Deserialize;
@@ -23,6 +23,7 @@ pub(super) fn routes() -> Router<Site> {
         .route("/api/v1/recordings/{id}/collection", get(collection))
         .route("/api/v1/recordings/{id}/collection.toml", get(collection_file))
         .route("/api/v1/recordings/{id}/items", post(decide))
+        .route("/api/v1/recordings/{id}/judgement", get(judgement).post(judged))
         .route("/api/v1/recordings/{id}/network", get(network))
         .route("/api/v1/recordings/{id}/news", get(news))
         .route("/api/v1/recordings/{id}/end", post(end))
@@ -125,6 +126,29 @@ async fn decide(
     let decision = body.decision.as_deref().map(|kind| (kind, body.reason.as_str()));
     site.crossing.decide_item(found.id, &body.purl, decision, &principal.actor()).await?;
     value(&site.crossing.described_collection(found.id).await?)
+}
+
+/// What advisories say of the items, and which are not judged.
+async fn judgement(
+    State(site): State<Site>,
+    Extension(principal): Extension<Principal>,
+    Path(id): Path<String>,
+) -> Answer {
+    may(&site, &principal, Action::TransferRead)?;
+    let found = find(&site, &id).await?;
+    value(&site.crossing.judgement(found.id).await?)
+}
+
+async fn judged(
+    State(site): State<Site>,
+    Extension(principal): Extension<Principal>,
+    Path(id): Path<String>,
+    Body(told): Body<Judgement>,
+) -> Answer {
+    may(&site, &principal, Action::Record)?;
+    let found = find(&site, &id).await?;
+    site.crossing.keep_judgement(found.id, told, &principal.actor()).await?;
+    value(&site.crossing.judgement(found.id).await?)
 }
 
 /// The network logs of the recording and of its rehearsal, as their machine wrote them.

@@ -62,6 +62,9 @@ async fn packages(page: Page, Path(name): Path<String>, Query(find): Query<Find>
     let mut tx = page.site.registry.db().read().await?;
     let row = page.site.registry.repository(&mut tx, &name).await?;
     let repository = repository(&mut tx, &row).await?;
+    // A group is read; what people publish goes to its hosted member.
+    let members = tx.registry().members(row.id).await?;
+    let hosted = std::iter::once(&row).chain(&members).find(|r| r.kind == "hosted").map(|r| r.name.clone());
     drop(tx);
     let view = page.site.registry.view(&row).await?;
     let query = find.q.trim().to_owned();
@@ -77,7 +80,14 @@ async fn packages(page: Page, Path(name): Path<String>, Query(find): Query<Find>
         packages.extend(view.package(&key).await?.map(package_line));
     }
     let url = view.repository().base.clone();
-    let setup = page.site.registry.format(&row.format)?.client_setup(&url, None);
+    let format = page.site.registry.format(&row.format)?;
+    let setup = format.client_setup(&url, None);
+    let setup = match hosted {
+        Some(name) => {
+            setup.and(format.publish_setup(&format!("{}/r/{name}", page.site.registry.public_url()), None))
+        }
+        None => setup,
+    };
     let setup = Setup { env: setup.env, files: setup.files, commands: setup.commands };
     show(&Packages { frame: page.frame(), repository, url, setup, query, packages, next })
 }

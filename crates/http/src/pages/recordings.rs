@@ -1,6 +1,6 @@
 //! Recordings of builds, and what they used.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use axum::{
     Form, Router,
@@ -10,12 +10,12 @@ use axum::{
     routing::{get, post},
 };
 use cofferdam_access::Action;
-use cofferdam_crossing::{Collection, CollectionItem, Observed};
+use cofferdam_crossing::{Advisory, Collection, CollectionItem, Judgement, Observed};
 use cofferdam_store::RecordingRow;
 use cofferdam_types::{RecordingId, Result};
 use cofferdam_web::{
     Frame,
-    recordings::{Missed, Recording, RecordingLine, Recordings, Used},
+    recordings::{Advice, Judged, Missed, Recording, RecordingLine, Recordings, Used},
     values::{Fact, Size, State, When},
 };
 use serde::Deserialize;
@@ -73,6 +73,7 @@ async fn one(page: Page, Path(id): Path<String>, Query(Only { only }): Query<Onl
 async fn load(page: &Page, id: &str, only_running: bool, frame: Frame) -> Result<Recording> {
     let row = page.site.crossing.recording(RecordingId(number(id)?)).await?;
     let collection = page.site.crossing.described_collection(row.id).await?;
+    let judged = judged(page.site.crossing.judgement(row.id).await?);
     let (observed, _) = page.site.crossing.observed(row.id).await?;
     let observed = observed.unwrap_or_default();
     let formats = formats_of(page).await?;
@@ -83,6 +84,7 @@ async fn load(page: &Page, id: &str, only_running: bool, frame: Frame) -> Result
     Ok(Recording {
         line: line(&row),
         facts,
+        judged,
         total,
         found_by_running,
         only_running,
@@ -128,6 +130,65 @@ fn facts(row: &RecordingRow, collection: &Collection, observed: &Observed) -> Re
         facts.push(("Rehearsed", ending(at, row.rehearsal_exit_code)));
     }
     Ok(facts)
+}
+
+/// What advisories say: updates that are security fixes first, then what is affected, then what nobody knows.
+fn judged(told: Judgement) -> Judged {
+    let advice = |advisory: Advisory, package: String, about: String, fix: String| Advice {
+        tone: match advisory.severity.as_str() {
+            "critical" | "high" => "bad",
+            "medium" | "low" => "wait",
+            _ => "plain",
+        },
+        severity: advisory.score.map_or(String::new(), |score| format!(" {score:.1}")),
+        rating: advisory.severity,
+        id: advisory.id,
+        aliases: advisory.aliases,
+        summary: advisory.summary,
+        source: advisory.source,
+        package,
+        about,
+        fix,
+    };
+    let fixes = told.security.into_iter().map(|fix| {
+        let to = fix.to.join(", ");
+        advice(fix.advisory, fix.package, format!("{} → {to}", fix.from), to)
+    });
+    let affected = told.affected.into_iter().map(|one| {
+        let about = if one.describes { "only its description was fetched" } else { "" };
+        let package = one.release.unwrap_or(one.purl);
+        advice(one.advisory, package, about.to_owned(), one.fix.unwrap_or_default())
+    });
+    let mut reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for one in &told.not_judged {
+        for why in &one.why {
+            reasons.entry(why.clone()).or_default().push(one.purl.clone());
+        }
+    }
+    let mut feeds: Vec<String> = Vec::new();
+    for feed in told.feeds {
+        let newest = if feed.newest.is_empty() { "unknown".to_owned() } else { feed.newest };
+        let unread = if feed.unread > 0 { format!(", {} not readable", feed.unread) } else { String::new() };
+        feeds.push(format!("{}: {} advisories, the newest of {newest}{unread}", feed.feed, feed.advisories));
+    }
+    Judged {
+        at: told.at.map(When),
+        by: told.by,
+        feeds,
+        fixes: fixes.take(MANY).collect(),
+        affected: affected.take(MANY).collect(),
+        judged: told.judged.len(),
+        not_judged: told.not_judged.len(),
+        reasons: reasons
+            .into_iter()
+            .take(MANY)
+            .map(|(why, mut purls)| {
+                let many = purls.len();
+                purls.truncate(20);
+                (why, many, purls)
+            })
+            .collect(),
+    }
 }
 
 /// What was refused, in a line each.

@@ -7,27 +7,9 @@ pub(crate) mod pylock;
 pub(crate) mod requirements;
 pub(crate) mod uv;
 
-use crate::{Ecosystem, Listed, Version, address, digest, list::List, tree::Node};
+pub(crate) use cofferdam_types::python_name as normalise;
 
-/// A name in its normal form (names and normalization specification, PEP 503); none when it is no name.
-pub(crate) fn normalise(name: &str) -> Option<String> {
-    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    let is_name = ends(name.chars().next())
-        && ends(name.chars().last())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
-    if !is_name {
-        return None;
-    }
-    let mut out = String::with_capacity(name.len());
-    for c in name.chars() {
-        match c {
-            '-' | '_' | '.' if out.ends_with('-') => {}
-            '-' | '_' | '.' => out.push('-'),
-            c => out.push(c.to_ascii_lowercase()),
-        }
-    }
-    Some(out)
-}
+use crate::{Ecosystem, Listed, Version, address, digest, list::List, tree::Node};
 
 /// The name at the beginning of a requirement (PEP 508).
 pub(crate) fn name_of(requirement: &str) -> Option<String> {
@@ -97,11 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_specifiers_have_one_form() {
-        assert_eq!(normalise("Foo__Bar.-baz").as_deref(), Some("foo-bar-baz"));
-        for bad in ["", "-a", "a b", "é", "a/b", "a-"] {
-            assert_eq!(normalise(bad), None, "{bad}");
-        }
+    fn requirements_and_specifiers_have_one_form() {
         assert_eq!(name_of(" Foo[x]>=1 ; y").as_deref(), Some("foo"));
         assert_eq!(version_of("== 1.0"), Version::Exact("1.0".into()));
         assert_eq!(version_of("==1.*"), Version::Range("==1.*".into()));

@@ -49,6 +49,20 @@ impl Advisories {
     /// What is wrong with one of them; what the site answered.
     pub async fn more(&mut self, client: &Client, named: &[String]) -> Result<()> {
         let mut session = None;
+        let done = self.read(client, named, &mut session).await;
+        // Also when one could not be had: a recording that nobody ends would stand there as one that goes on.
+        if let Some(session) = session {
+            let body = json!({
+                "exit_code": i32::from(done.is_err()), "listed": true, "observed": Observed::default(), "mentions": [],
+            });
+            let ended = client.post(&format!("/api/v1/recordings/{}/end", session.id), &body).await;
+            return done.and(ended.map(drop));
+        }
+        done
+    }
+
+    /// The first that is an address begins a session.
+    async fn read(&mut self, client: &Client, named: &[String], session: &mut Option<Session>) -> Result<()> {
         for name in named {
             let place = place(name)?;
             if !self.done.insert(place.clone()) {
@@ -60,22 +74,17 @@ impl Advisories {
             }
             if session.is_none() {
                 let command = ["collect", "--advisories", &place].map(str::to_owned);
-                session = Some(Session::start(client, RECORDING, &command).await?);
+                *session = Some(Session::start(client, RECORDING, &command).await?);
             }
             let Some(session) = &session else { continue };
             let file = fetch(client, session, &place).await?;
             self.load(&place, file.path())?;
         }
-        if let Some(session) = session {
-            let body =
-                json!({ "exit_code": 0, "listed": true, "observed": Observed::default(), "mentions": [] });
-            client.post(&format!("/api/v1/recordings/{}/end", session.id), &body).await?;
-        }
         Ok(())
     }
 
     fn load(&mut self, place: &str, path: &std::path::Path) -> Result<()> {
-        let loaded = self.index.load(path, &Bounds::default())?;
+        let loaded = self.index.load_as(place, path, &Bounds::default())?;
         if loaded.unread > 0 {
             let first = loaded.unread_named.first().map(|(place, why)| format!("{place}: {why}"));
             eprintln!(
@@ -147,7 +156,7 @@ fn is_address(place: &str) -> bool {
 async fn fetch(client: &Client, session: &Session, address: &str) -> Result<tempfile::NamedTempFile> {
     use std::io::Write as _;
     let setups = client.setups(None, "").await?;
-    let web = setups.iter().find(|(format, ..)| format == "web").map_or("web", |(_, name, _)| name.as_str());
+    let web = setups.iter().find(|s| s.format == "web").map_or("web", |s| s.repository.as_str());
     let path = web_path(web, address)
         .ok_or_else(|| Error::invalid("no-feed", format!("`{address}` is no address of HTTP or HTTPS")))?;
     let failed = |e| Error::io("keeping a feed for a moment", e);

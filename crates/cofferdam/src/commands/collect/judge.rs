@@ -1,52 +1,106 @@
 //! What advisories say of collections: affected items, updates that leave an advisory's range, and destinations that
 //! still have what such an update replaces.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use cofferdam_crossing::{Collection, CollectionItem};
-use cofferdam_scan::{Finding, Index, Rating};
+use cofferdam_crossing::{Advisory, Affected, Collection, CollectionItem, Judgement, NotJudged, SecurityFix};
+use cofferdam_scan::{Finding, Index, Subject, Verdict};
+use cofferdam_types::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
 
-/// What feeds say of one collection.
-pub struct Judged {
-    /// Items that an advisory is about, worst first.
-    pub affected: Vec<Value>,
-    /// Items that are not judged, with the reasons.
-    pub not_judged: Vec<Value>,
-}
+use crate::client::Client;
 
 /// Judges every item.
-pub fn judge(index: &Index, collection: &Collection) -> Judged {
-    let (mut affected, mut not_judged) = (Vec::new(), Vec::new());
+pub fn judge(index: &Index, collection: &Collection) -> Judgement {
+    let mut told = Judgement::default();
+    let (mut affected, mut archives) = (Vec::new(), BTreeSet::new());
     for item in &collection.items {
-        let verdict = index.judge(&item.purl);
-        affected.extend(verdict.findings.into_iter().map(|finding| {
-            let mut value = value_of(&finding);
-            (value["purl"], value["fixed"], value["fix"]) =
-                (json!(item.purl), json!(finding.fixed), json!(finding.fix));
-            (finding.severity.rank(), value)
-        }));
-        if !verdict.not_judged.is_empty() {
-            not_judged.push(json!({ "purl": item.purl, "why": verdict.not_judged }));
+        let Verdict { findings, not_judged, release, describes } = match &item.address {
+            Some(address) => index.judge_address(address),
+            None => index.judge(&item.purl),
+        };
+        let release = release.filter(|_| item.address.is_some());
+        for finding in findings {
+            if let (Some(release), false) = (&release, describes) {
+                archives.insert((release.clone(), finding.id.clone()));
+            }
+            let one = Affected {
+                purl: item.purl.clone(),
+                release: release.clone(),
+                describes,
+                advisory: advisory(&finding),
+                fixed: finding.fixed,
+                fix: finding.fix,
+            };
+            // What is only described comes after what is there.
+            affected.push(((!describes, finding.severity.rank()), one));
+        }
+        if !not_judged.is_empty() {
+            told.not_judged.push(NotJudged { purl: item.purl.clone(), why: not_judged });
+        }
+        told.judged.push(item.purl.clone());
+    }
+    // A description beside its archive says nothing more.
+    affected.retain(|(_, one)| {
+        let key = one.release.clone().map(|release| (release, one.advisory.id.clone()));
+        !one.describes || key.is_none_or(|key| !archives.contains(&key))
+    });
+    told.affected = sorted(affected);
+    told
+}
+
+/// A release as advisories know it, and where it is shown.
+struct Known<'a> {
+    subject: std::result::Result<Subject, &'a str>,
+    version: &'a str,
+}
+
+/// Every item that is there itself, by package.
+fn by_package<'a>(index: &Index, collection: &'a Collection) -> BTreeMap<String, Vec<Known<'a>>> {
+    let mut out: BTreeMap<String, Vec<Known<'a>>> = BTreeMap::new();
+    for item in &collection.items {
+        let CollectionItem { purl, version, address, .. } = item;
+        let (package, subject) = match address.as_deref().map(|address| index.subject_at(address)) {
+            Some(Ok((subject, false))) => (package_of(&subject.purl()).to_owned(), Ok(subject)),
+            // Its description alone, or no package's address at all.
+            Some(_) => continue,
+            None => (package_of(purl).to_owned(), Err(purl.as_str())),
+        };
+        out.entry(package).or_default().push(Known { subject, version });
+    }
+    out
+}
+
+impl Known<'_> {
+    fn version(&self) -> &str {
+        self.subject.as_ref().map_or(self.version, |subject| &subject.version)
+    }
+
+    fn verdict(&self, index: &Index) -> Verdict {
+        match &self.subject {
+            Ok(subject) => index.judge_subject(subject),
+            Err(purl) => index.judge(purl),
         }
     }
-    Judged { affected: sorted(affected), not_judged }
 }
 
 /// Updates that leave an advisory's range, worst first.
-pub fn security(index: &Index, before: &Collection, after: &Collection) -> Vec<Value> {
-    let (old, new) = (by_package(before), by_package(after));
+pub fn security(index: &Index, before: &Collection, after: &Collection) -> Vec<SecurityFix> {
+    let (old, new) = (by_package(index, before), by_package(index, after));
     let mut fixes = Vec::new();
     for (package, items) in &old {
         let Some(now) = new.get(package) else { continue };
-        let to: Vec<&str> = now.iter().map(|item| item.version.as_str()).collect();
-        let still = findings(index, now.iter().map(|item| item.purl.as_str()));
-        for item in items.iter().filter(|item| !to.contains(&item.version.as_str())) {
-            for finding in left(index, &item.purl, still.as_deref()) {
-                let mut value = value_of(&finding);
-                (value["package"], value["from"], value["to"]) =
-                    (json!(package), json!(item.version), json!(to));
-                fixes.push((finding.severity.rank(), value));
+        let to: Vec<String> = now.iter().map(|item| item.version().to_owned()).collect();
+        let still = findings(now.iter().map(|item| item.verdict(index)));
+        for item in items.iter().filter(|item| !to.iter().any(|now| now == item.version())) {
+            for finding in left(item.verdict(index), still.as_deref()) {
+                let fix = SecurityFix {
+                    package: package.clone(),
+                    from: item.version().to_owned(),
+                    to: to.clone(),
+                    advisory: advisory(&finding),
+                };
+                fixes.push((finding.severity.rank(), fix));
             }
         }
     }
@@ -62,10 +116,10 @@ pub fn destinations(index: &Index, news: &mut Value) {
         let (purls, there) = (list(&one["purls"]), list(&one["there"]));
         let mut fixes = Vec::new();
         for new in &purls {
-            let still = findings(index, [new.as_str()]);
+            let still = findings([index.judge(new)]);
             for old in there.iter().filter(|old| package_of(old) == package_of(new)) {
-                for finding in left(index, old, still.as_deref()) {
-                    let mut value = value_of(&finding);
+                for finding in left(index.judge(old), still.as_deref()) {
+                    let mut value = json!(advisory(&finding));
                     (value["has"], value["lacks"]) = (json!(old), json!(new));
                     fixes.push((finding.severity.rank(), value));
                 }
@@ -76,10 +130,9 @@ pub fn destinations(index: &Index, news: &mut Value) {
 }
 
 /// Findings about releases; none when one of them is not judged whole, for then nothing can be said to be fixed.
-fn findings<'a>(index: &Index, purls: impl IntoIterator<Item = &'a str>) -> Option<Vec<Finding>> {
+fn findings(verdicts: impl IntoIterator<Item = Verdict>) -> Option<Vec<Finding>> {
     let mut all = Vec::new();
-    for purl in purls {
-        let verdict = index.judge(purl);
+    for verdict in verdicts {
         if !verdict.not_judged.is_empty() {
             return None;
         }
@@ -89,20 +142,25 @@ fn findings<'a>(index: &Index, purls: impl IntoIterator<Item = &'a str>) -> Opti
 }
 
 /// What is said of a release and no longer of those that took its place.
-fn left(index: &Index, old: &str, still: Option<&[Finding]>) -> Vec<Finding> {
+fn left(old: Verdict, still: Option<&[Finding]>) -> Vec<Finding> {
     let Some(still) = still else { return Vec::new() };
-    index.judge(old).findings.into_iter().filter(|f| !still.iter().any(|s| s.same(f))).collect()
+    old.findings.into_iter().filter(|f| !still.iter().any(|s| s.same(f))).collect()
 }
 
-fn value_of(finding: &Finding) -> Value {
-    json!({
-        "id": finding.id, "aliases": finding.aliases, "summary": finding.summary,
-        "severity": finding.severity.rating, "score": finding.severity.score_tenths.map(|t| f64::from(t) / 10.0),
-        "vector": finding.severity.vector,
-    })
+fn advisory(finding: &Finding) -> Advisory {
+    Advisory {
+        id: finding.id.clone(),
+        aliases: finding.aliases.clone(),
+        summary: finding.summary.clone(),
+        severity: finding.severity.rating.to_string(),
+        score: finding.severity.score_tenths.map(|t| f64::from(t) / 10.0),
+        vector: finding.severity.vector.as_deref().map(str::to_owned),
+        source: finding.source.clone(),
+    }
 }
 
-fn sorted(mut all: Vec<((Rating, u8), Value)>) -> Vec<Value> {
+/// Worst first.
+fn sorted<R: Ord + Copy, T>(mut all: Vec<(R, T)>) -> Vec<T> {
     all.sort_by_key(|(rank, _)| std::cmp::Reverse(*rank));
     all.into_iter().map(|(_, value)| value).collect()
 }
@@ -110,14 +168,6 @@ fn sorted(mut all: Vec<((Rating, u8), Value)>) -> Vec<Value> {
 /// A package URL without its version.
 pub fn package_of(purl: &str) -> &str {
     purl.rsplit_once('@').map_or(purl, |(package, _)| package)
-}
-
-fn by_package(collection: &Collection) -> BTreeMap<&str, Vec<&CollectionItem>> {
-    let mut out: BTreeMap<&str, Vec<&CollectionItem>> = BTreeMap::new();
-    for item in &collection.items {
-        out.entry(package_of(&item.purl)).or_default().push(item);
-    }
-    out
 }
 
 fn text(of: &Value) -> String {
@@ -154,6 +204,27 @@ pub fn lacks_line(value: &Value) -> String {
     )
 }
 
+/// Keeps a judgement with its recording, for the page and for others; one who may only read, or has more
+/// to say than a site keeps, is told that it was not kept.
+///
+/// # Errors
+/// What the site answered.
+pub async fn keep(client: &Client, recording: &str, feeds: &[Value], mut told: Judgement) -> Result<()> {
+    let feed = |value: &Value| serde_json::from_value(value.clone());
+    told.feeds = feeds
+        .iter()
+        .map(feed)
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|e| Error::internal("a feed's numbers", e))?;
+    match client.post(&format!("/api/v1/recordings/{recording}/judgement"), &json!(told)).await {
+        Err(error) if matches!(error.kind(), ErrorKind::Forbidden | ErrorKind::TooLarge) => {
+            eprintln!("what the advisories say of {recording} is not kept at the site: {}", error.message());
+            Ok(())
+        }
+        done => done.map(drop),
+    }
+}
+
 /// Affected items and what is not judged, in lines.
 pub fn affected_lines(value: &Value) -> String {
     let list = |key: &str| value[key].as_array().cloned().unwrap_or_default();
@@ -162,7 +233,9 @@ pub fn affected_lines(value: &Value) -> String {
         let fix =
             one["fix"].as_str().map_or("no fixed version is named".into(), |fix| format!("fixed in {fix}"));
         let summary = text(&one["summary"]);
-        out.push_str(&format!("  affected: {}: {}: {summary} ({fix})\n", text(&one["purl"]), named(&one)));
+        let only = if one["describes"] == true { "; only its description was fetched" } else { "" };
+        let release = one["release"].as_str().or(one["purl"].as_str()).unwrap_or_default();
+        out.push_str(&format!("  affected: {release}: {}: {summary} ({fix}{only})\n", named(&one)));
     }
     let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
     for one in list("not_judged") {

@@ -169,7 +169,7 @@ async fn plan(
     platforms: &[String],
 ) -> Result<(BTreeSet<Fetch>, Vec<(String, String)>)> {
     let repositories: HashMap<String, String> =
-        client.setups(None, "").await?.into_iter().map(|(format, name, _)| (format, name)).collect();
+        client.setups(None, "").await?.into_iter().map(|s| (s.format, s.repository)).collect();
     let web = repositories.get("web").map_or("web", String::as_str);
     let mut packages: BTreeMap<(Ecosystem, String), Vec<&Listed>> = BTreeMap::new();
     let (mut fetches, mut left, mut wanted) = (BTreeSet::new(), Vec::new(), images::Wanted::new());

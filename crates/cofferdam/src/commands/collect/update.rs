@@ -84,9 +84,11 @@ async fn again(context: &Context, client: &Client, name: &str, feeds: &mut Advis
         value["no_feed"] = json!([error.message(), error.advice().unwrap_or_default()].join(": "));
     }
     if feeds.any() {
-        let judged = judge::judge(&feeds.index, &after);
-        value["security"] = json!(judge::security(&feeds.index, &before, &after));
+        let mut judged = judge::judge(&feeds.index, &after);
+        judged.security = judge::security(&feeds.index, &before, &after);
+        value["security"] = json!(judged.security);
         (value["affected"], value["not_judged"]) = (json!(judged.affected), json!(judged.not_judged));
+        judge::keep(client, &id.to_string(), &feeds.feeds, judged).await?;
         judge::destinations(&feeds.index, &mut news["news"]);
     }
     value["destinations"] = news["news"].take();
