@@ -161,7 +161,7 @@ fn row(item: &CollectionItem) -> Vec<String> {
     };
     let pin = if item.pinned.is_some() { " (pinned)" } else { "" };
     vec![
-        format!("{}{pin}", item.purl),
+        format!("{}{pin}", item.called()),
         item.repository.clone(),
         first(&item.mentioned, "found only by running"),
         first(&item.asked_by, ""),

@@ -19,15 +19,15 @@ pub struct Judged {
 pub fn judge(index: &Index, collection: &Collection) -> Judged {
     let (mut affected, mut not_judged) = (Vec::new(), Vec::new());
     for item in &collection.items {
-        let verdict = index.judge(&item.purl);
+        let verdict = index.judge(item.called());
         affected.extend(verdict.findings.into_iter().map(|finding| {
             let mut value = value_of(&finding);
             (value["purl"], value["fixed"], value["fix"]) =
-                (json!(item.purl), json!(finding.fixed), json!(finding.fix));
+                (json!(item.called()), json!(finding.fixed), json!(finding.fix));
             (finding.severity.rank(), value)
         }));
         if !verdict.not_judged.is_empty() {
-            not_judged.push(json!({ "purl": item.purl, "why": verdict.not_judged }));
+            not_judged.push(json!({ "purl": item.called(), "why": verdict.not_judged }));
         }
     }
     Judged { affected: sorted(affected), not_judged }
@@ -39,13 +39,13 @@ pub fn security(index: &Index, before: &Collection, after: &Collection) -> Vec<V
     let mut fixes = Vec::new();
     for (package, items) in &old {
         let Some(now) = new.get(package) else { continue };
-        let to: Vec<&str> = now.iter().map(|item| item.version.as_str()).collect();
-        let still = findings(index, now.iter().map(|item| item.purl.as_str()));
-        for item in items.iter().filter(|item| !to.contains(&item.version.as_str())) {
-            for finding in left(index, &item.purl, still.as_deref()) {
+        let to: Vec<&str> = now.iter().map(|item| version_of(item)).collect();
+        let still = findings(index, now.iter().map(|item| item.called()));
+        for item in items.iter().filter(|item| !to.contains(&version_of(item))) {
+            for finding in left(index, item.called(), still.as_deref()) {
                 let mut value = value_of(&finding);
                 (value["package"], value["from"], value["to"]) =
-                    (json!(package), json!(item.version), json!(to));
+                    (json!(package), json!(version_of(item)), json!(to));
                 fixes.push((finding.severity.rank(), value));
             }
         }
@@ -112,10 +112,16 @@ pub fn package_of(purl: &str) -> &str {
     purl.rsplit_once('@').map_or(purl, |(package, _)| package)
 }
 
+/// The version by which people know an item.
+fn version_of(item: &CollectionItem) -> &str {
+    let known = item.known_as.as_deref().and_then(|purl| purl.rsplit_once('@'));
+    known.map_or(item.version.as_str(), |(_, version)| version)
+}
+
 fn by_package(collection: &Collection) -> BTreeMap<&str, Vec<&CollectionItem>> {
     let mut out: BTreeMap<&str, Vec<&CollectionItem>> = BTreeMap::new();
     for item in &collection.items {
-        out.entry(package_of(&item.purl)).or_default().push(item);
+        out.entry(package_of(item.called())).or_default().push(item);
     }
     out
 }
