@@ -16,6 +16,7 @@ use std::{
 
 use cofferdam_gateway::Authority;
 use cofferdam_types::{Clock as _, time::SystemClock};
+use md5::Digest as _;
 
 use crate::common::{Pair, upstream::configuration};
 
@@ -111,9 +112,14 @@ fn head(stream: &mut impl Read) -> Option<String> {
 fn answer(stream: &mut impl Write, url: &str, files: &BTreeMap<String, Vec<u8>>) -> std::io::Result<()> {
     let (status, bytes) =
         files.get(url).map_or(("404 Not Found", &b""[..]), |bytes| ("200 OK", bytes.as_slice()));
-    let kind = if bytes.starts_with(b"{") { "content-type: application/json\r\n" } else { "" };
-    let head =
-        format!("HTTP/1.1 {status}\r\n{kind}connection: close\r\ncontent-length: {}\r\n\r\n", bytes.len());
+    // A document of a container registry says its own type. Bundler compares its index with the tag.
+    let json: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let kind = json.is_object().then(|| json["mediaType"].as_str().unwrap_or("application/json"));
+    let kind = kind.map(|kind| format!("content-type: {kind}\r\n")).unwrap_or_default();
+    let (tag, length) = (hex::encode(md5::Md5::digest(bytes)), bytes.len());
+    let head = format!(
+        "HTTP/1.1 {status}\r\n{kind}etag: \"{tag}\"\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+    );
     stream.write_all(head.as_bytes())?;
     stream.write_all(bytes)?;
     stream.flush()
