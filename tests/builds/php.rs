@@ -59,7 +59,8 @@ fn composer_installs_from_the_repository_that_a_project_names() {
     }
     let world = World::new(repository("https://php.example/"));
     let pair = world.pair(NONE);
-    let project = json!({ "require": { "harbour/ferry": "^1.0" },
+    // Without a suffix of the project's own, Composer makes one up each time.
+    let project = json!({ "require": { "harbour/ferry": "^1.0" }, "config": { "autoloader-suffix": "boat" },
         "repositories": [{ "type": "composer", "url": "https://php.example" }, { "packagist.org": false }] });
     let project = project.to_string();
     let build = Build {
@@ -84,7 +85,9 @@ fn composer_s_lock_file_names_what_is_installed_from_a_person_s_own_repository()
     let settings = json!({ "config": { "secure-http": false, "cafile": "/home/ann/ours.pem" },
         "repositories": [{ "type": "composer", "url": "http://php.example" }, { "packagist.org": false }] });
     fs::write(home.path().join(".config/composer/config.json"), settings.to_string()).unwrap();
-    let project = json!({ "require": { "harbour/ferry": "^1.0" } }).to_string();
+    let project =
+        json!({ "require": { "harbour/ferry": "^1.0" }, "config": { "autoloader-suffix": "boat" } });
+    let project = project.to_string();
     let lock = lock(&project, &home, &pair);
     let build = Build {
         files: &[("composer.json", project.as_bytes()), ("composer.lock", lock.as_bytes())],

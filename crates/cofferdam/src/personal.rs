@@ -42,6 +42,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
 const HELM: &str = ".config/helm/repositories.yaml";
 /// The same of Helm, whose keys may have the dash of their entry before them: their values are emptied.
 const HELM_FILES: &[&str] = &["caFile:", "certFile:", "keyFile:"];
+/// A choice that Helm writes for every repository, and no credential.
+const HELM_CHOICE: &str = "pass_credentials_all:";
 
 /// What begins the keys of Bundler's settings that have a part of their own behind two underscores; of all others such a
 /// key is a host's name, and its value that host's user and password.
@@ -172,6 +174,9 @@ fn harmless(place: &str, text: &str) -> Result<String, &'static str> {
         text = text.lines().filter_map(|line| here(place, line).map(|line| format!("{line}\n"))).collect();
     }
     for line in text.lines() {
+        if place == HELM && line.trim_start_matches([' ', '-']).starts_with(HELM_CHOICE) {
+            continue;
+        }
         let lower = line.to_lowercase();
         let found = TELLTALE.iter().find_map(|word| Some((*word, lower.split_once(word)?.1)));
         if let Some((word, rest)) = found
@@ -273,7 +278,7 @@ mod tests {
         let found = own(&[(".gemrc", ":sources:\n- https://gems.example\n:rubygems_api_key: 12ab\n")], &[]);
         assert!(found.files.is_empty() && found.left_out[0].contains("RubyGems"), "{found:?}");
         // Helm writes the keys whether or not there is a value.
-        let helm = "repositories:\n- name: a\n  password: \"\"\n  url: https://charts.example\n";
+        let helm = "repositories:\n- name: a\n  pass_credentials_all: false\n  password: \"\"\n  url: https://charts.example\n";
         assert_eq!(own(&[(".config/helm/repositories.yaml", helm)], &[]).files[0].1, helm);
     }
 
