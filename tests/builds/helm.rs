@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// `helm --version` is no command of Helm's.
-fn have_helm() -> bool {
+pub fn have_helm() -> bool {
     let works = Command::new("helm").arg("version").output().is_ok_and(|done| done.status.success());
     if !works {
         println!("skipped: helm: there is no working helm on the PATH");
@@ -23,7 +23,7 @@ const TEMPLATE: &str =
     "kind: ConfigMap\napiVersion: v1\nmetadata: {name: quay}\ndata: {sails: \"{{ .Values.sails }}\"}\n";
 
 /// A repository, as `helm repo index` makes it.
-fn repository(base: &str) -> Vec<(String, Vec<u8>)> {
+pub fn repository(base: &str) -> Vec<(String, Vec<u8>)> {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("quay");
     fs::create_dir_all(root.join("templates")).unwrap();

@@ -4,6 +4,7 @@ use std::{fs, path::Path, process::Command};
 
 use cofferdam_types::Sha256;
 use md5::Digest as _;
+use serde_json::json;
 
 use crate::{
     Build,
@@ -73,8 +74,19 @@ fn bundler_installs_from_a_server_with_an_authority_of_ones_own() {
         person: &[("HOME", home.path().to_str().unwrap())],
     };
     build.crosses_twice(&pair, world);
-    let known = known(&pair);
-    assert_eq!(known, ["pkg:gem/ferry@1.0.0", "pkg:gem/oars@1.0.0"]);
+    assert_eq!(known(&pair), ["pkg:gem/ferry@1.0.0", "pkg:gem/oars@1.0.0"]);
+    // By that name advisories find it, and people decide about it.
+    let feed = home.path().join("feed.json");
+    let advisory = json!({ "schema_version": "1.6.0", "id": "HARBOUR-1", "modified": "2024-01-01T00:00:00Z", "summary": "oars break",
+        "affected": [{ "package": { "ecosystem": "RubyGems", "name": "oars" }, "versions": ["1.0.0"] }] });
+    fs::write(&feed, advisory.to_string()).unwrap();
+    let (outside, officer) = (&pair.outside, &pair.officers.0);
+    let judged = outside.by(officer, &["collect", "boat", "--advisories", feed.to_str().unwrap()]).ok();
+    assert_eq!(judged["affected"][0]["purl"], "pkg:gem/oars@1.0.0", "{judged:#}");
+    let without = ["collect", "boat", "--exclude", "pkg:gem/oars@1.0.0", "--reason", "they break"];
+    let excluded = outside.by(officer, &without).ok();
+    assert!(excluded["excluded"][0]["purl"].as_str().unwrap().contains("oars-1.0.0.gem"), "{excluded:#}");
+    assert_eq!(known(&pair), ["pkg:gem/ferry@1.0.0"]);
 }
 
 #[test]
