@@ -269,6 +269,43 @@ mod tests {
     }
 
     #[test]
+    fn what_an_address_is_known_as_is_named_as_the_package() {
+        let of = |all: &[Mention], known: &str| {
+            let known = CollectionItem { known_as: Some(known.into()), ..item("host", "x~1", None, b"x") };
+            Mentions::new(all).of("web", &known)
+        };
+        let gem = [mention("gem", "oars", "1.0.0", "Gemfile.lock:4")];
+        assert_eq!(of(&gem, "pkg:gem/oars@1.0.0"), ["Gemfile.lock:4"]);
+        assert!(of(&gem, "pkg:gem/oars@1.0.1").is_empty());
+        assert!(of(&gem, "pkg:pypi/oars@1.0.0").is_empty());
+        let provider =
+            [mention("terraform", "registry.example/harbour/quay", "1.0.0", ".terraform.lock.hcl:4")];
+        assert_eq!(of(&provider, "pkg:terraform/harbour/quay@1.0.0"), [".terraform.lock.hcl:4"]);
+        let any = [mention("galaxy", "harbour.quay", "", "requirements.yml:2")];
+        assert_eq!(of(&any, "pkg:galaxy/harbour.quay@2.0.0"), ["requirements.yml:2"]);
+        let maven = [mention("maven", "org.tool:core", "2.0", "pom.xml:9")];
+        assert_eq!(of(&maven, "pkg:maven/org.tool/core@2.0"), ["pom.xml:9"]);
+    }
+
+    #[test]
+    fn an_address_from_which_a_lock_file_fetches_is_that_package() {
+        let url = "https://code.example/quay/zip/abc";
+        let mut composer = mention("composer", "harbour/quay", "1.0.0", "composer.lock:9");
+        composer.address = url.into();
+        composer.digests = vec![format!("zh:{}", Sha256::of(b"zip"))];
+        let mentions = Mentions::new(&[composer]);
+        let archive = item("code.example", "abc~1", Some(url), b"x");
+        assert_eq!(mentions.name_of(&archive).as_deref(), Some("pkg:composer/harbour/quay@1.0.0"));
+        assert_eq!(mentions.of("web", &archive), ["composer.lock:9"]);
+        assert_eq!(
+            mentions.of("web", &item("h", "x~1", None, b"zip")),
+            ["composer.lock:9"],
+            "Terraform's zh: is a SHA-256"
+        );
+        assert_eq!(mentions.name_of(&item("h", "x~1", Some("https://code.example/other"), b"x")), None);
+    }
+
+    #[test]
     fn everything_of_an_image_is_named_where_the_image_is() {
         let all = Mentions::new(&[mention("oci", "alpine", "3.20", "Dockerfile:1")]);
         let of = |address: &str| all.of("generic", &item("host", "x~1", Some(address), b"x"));
