@@ -12,6 +12,7 @@ mod helm;
 mod java;
 mod javascript;
 mod mixture;
+mod nuget;
 mod php;
 mod python;
 mod ruby;

@@ -115,6 +115,7 @@ fn answer(stream: &mut impl Write, url: &str, files: &BTreeMap<String, Vec<u8>>)
     // A document of a container registry says its own type. Bundler compares its index with the tag.
     let json: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
     let kind = json.is_object().then(|| json["mediaType"].as_str().unwrap_or("application/json"));
+    let kind = kind.or(bytes.starts_with(b"<?xml").then_some("application/atom+xml"));
     let kind = kind.map(|kind| format!("content-type: {kind}\r\n")).unwrap_or_default();
     let (tag, length) = (hex::encode(md5::Md5::digest(bytes)), bytes.len());
     let head = format!(

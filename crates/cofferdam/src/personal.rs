@@ -20,6 +20,7 @@ const FILES: &[(&str, &str, &str)] = &[
     (BUNDLER, "", "Bundler"),
     (".config/composer/config.json", "", "Composer"),
     (".nuget/NuGet/NuGet.Config", "", "NuGet"),
+    (".config/NuGet/NuGet.Config", "", "NuGet on Mono"),
     (HELM, "HELM_REPOSITORY_CONFIG", "Helm"),
     (".terraformrc", "TF_CLI_CONFIG_FILE", "Terraform"),
     (".ansible.cfg", "ANSIBLE_CONFIG", "Ansible"),
