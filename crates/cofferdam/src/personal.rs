@@ -5,7 +5,10 @@
 //!
 //! Must never show a build a credential: a file in which one stands is left out whole, and that is told.
 
-use std::path::{Path, PathBuf};
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+};
 
 /// Files that say where a client fetches from: below the home, the variable that names another place, whose.
 const FILES: &[(&str, &str, &str)] = &[
@@ -14,15 +17,38 @@ const FILES: &[(&str, &str, &str)] = &[
     (".gradle/init.gradle", "", "Gradle"),
     (".gradle/init.gradle.kts", "", "Gradle"),
     (".gemrc", "GEMRC", "RubyGems"),
-    (".bundle/config", "", "Bundler"),
+    (BUNDLER, "", "Bundler"),
     (".config/composer/config.json", "", "Composer"),
     (".nuget/NuGet/NuGet.Config", "", "NuGet"),
-    (".config/helm/repositories.yaml", "HELM_REPOSITORY_CONFIG", "Helm"),
+    (".config/NuGet/NuGet.Config", "", "NuGet on Mono"),
+    (HELM, "HELM_REPOSITORY_CONFIG", "Helm"),
     (".terraformrc", "TF_CLI_CONFIG_FILE", "Terraform"),
     (".ansible.cfg", "ANSIBLE_CONFIG", "Ansible"),
     (".config/containers/registries.conf", "CONTAINERS_REGISTRIES_CONF", "podman and skopeo"),
 ];
 const MAVEN: &str = ".m2/settings.xml";
+const BUNDLER: &str = ".bundle/config";
+
+/// Settings that name a file or folder of the person's machine which no build sees: authorities, instead of which every
+/// client believes the run's own, and caches, which would hide what is fetched. Place, and how the line begins.
+const ELSEWHERE: &[(&str, &str)] = &[
+    (".gemrc", ":ssl_ca_cert:"),
+    (".gemrc", "ssl_ca_cert:"),
+    (".gemrc", "gemhome:"),
+    (".gemrc", "gempath:"),
+    (BUNDLER, "BUNDLE_SSL_CA_CERT:"),
+    (BUNDLER, "BUNDLE_PATH:"),
+    (".terraformrc", "plugin_cache_dir"),
+];
+const HELM: &str = ".config/helm/repositories.yaml";
+/// The same of Helm, whose keys may have the dash of their entry before them: their values are emptied.
+const HELM_FILES: &[&str] = &["caFile:", "certFile:", "keyFile:"];
+/// A choice that Helm writes for every repository, and no credential.
+const HELM_CHOICE: &str = "pass_credentials_all:";
+
+/// What begins the keys of Bundler's settings that have a part of their own behind two underscores; of all others such a
+/// key is a host's name, and its value that host's user and password.
+const BUNDLER_PARTS: &[&str] = &["BUNDLE_MIRROR__", "BUNDLE_BUILD__", "BUNDLE_LOCAL__"];
 
 /// Variables that say where a client fetches from, and what it believes of it.
 const VARIABLES: &[&str] = &[
@@ -47,6 +73,8 @@ const TELLTALE: &[&str] = &[
     "apikey",
     "api_key",
     "_auth",
+    "oauth",
+    "bearer",
     "http_proxy",
     "https_proxy",
 ];
@@ -143,7 +171,13 @@ fn harmless(place: &str, text: &str) -> Result<String, &'static str> {
             text = without(&text, from, to);
         }
     }
+    if text.lines().any(|line| here(place, line).as_deref() != Some(line)) {
+        text = text.lines().filter_map(|line| here(place, line).map(|line| format!("{line}\n"))).collect();
+    }
     for line in text.lines() {
+        if place == HELM && line.trim_start_matches([' ', '-']).starts_with(HELM_CHOICE) {
+            continue;
+        }
         let lower = line.to_lowercase();
         let found = TELLTALE.iter().find_map(|word| Some((*word, lower.split_once(word)?.1)));
         if let Some((word, rest)) = found
@@ -153,6 +187,28 @@ fn harmless(place: &str, text: &str) -> Result<String, &'static str> {
         }
     }
     Ok(text)
+}
+
+/// A line of settings as it counts in a build, if it does.
+fn here<'a>(place: &str, line: &'a str) -> Option<Cow<'a, str>> {
+    let plain = line.trim_start();
+    if place == HELM {
+        let key = plain.trim_start_matches("- ");
+        let begin = HELM_FILES.iter().find(|begin| key.starts_with(**begin));
+        let emptied = |begin: &&str| {
+            let indent = line.get(..line.len() - key.len()).unwrap_or_default();
+            Cow::Owned(format!("{indent}{begin} \"\""))
+        };
+        return Some(begin.map_or(Cow::Borrowed(line), emptied));
+    }
+    let elsewhere = ELSEWHERE.iter().any(|(of, begin)| *of == place && plain.starts_with(begin));
+    (!elsewhere && (place != BUNDLER || !names_a_host(plain))).then_some(Cow::Borrowed(line))
+}
+
+/// Whether a line of Bundler's settings is a host's user and password: `BUNDLE_GEMS__HOST__EXAMPLE: "ann:hush"`.
+fn names_a_host(line: &str) -> bool {
+    let key = line.split(':').next().unwrap_or_default();
+    key.contains("__") && !BUNDLER_PARTS.iter().any(|part| key.starts_with(part))
 }
 
 /// The text without everything from `from` to `to`.
@@ -223,7 +279,7 @@ mod tests {
         let found = own(&[(".gemrc", ":sources:\n- https://gems.example\n:rubygems_api_key: 12ab\n")], &[]);
         assert!(found.files.is_empty() && found.left_out[0].contains("RubyGems"), "{found:?}");
         // Helm writes the keys whether or not there is a value.
-        let helm = "repositories:\n- name: a\n  password: \"\"\n  url: https://charts.example\n";
+        let helm = "repositories:\n- name: a\n  pass_credentials_all: false\n  password: \"\"\n  url: https://charts.example\n";
         assert_eq!(own(&[(".config/helm/repositories.yaml", helm)], &[]).files[0].1, helm);
     }
 
@@ -236,6 +292,30 @@ mod tests {
             "<settings><mirrors><mirror/></mirrors></settings>"
         );
         assert_eq!(own(&[(MAVEN, "<settings><servers><password>hush")], &[]).files[0].1, "<settings>");
+    }
+
+    #[test]
+    fn files_of_this_machine_that_no_build_sees_are_not_named_to_it() {
+        let shown = |place: &str, text: &str| own(&[(place, text)], &[]).files[0].1.clone();
+        let gem = ":sources:\n- https://gems.example/\n:ssl_ca_cert: /etc/ssl/ours.pem\n";
+        assert_eq!(shown(".gemrc", gem), ":sources:\n- https://gems.example/\n");
+        let helm = "repositories:\n- caFile: /home/ann/ours.pem\n  keyFile: /k\n  name: a\n";
+        assert_eq!(shown(HELM, helm), "repositories:\n- caFile: \"\"\n  keyFile: \"\"\n  name: a\n");
+        assert_eq!(
+            shown(".terraformrc", "plugin_cache_dir = \"/c\"\ndisable_checkpoint = true\n"),
+            "disable_checkpoint = true\n"
+        );
+    }
+
+    #[test]
+    fn a_password_for_a_host_in_bundlers_settings_is_taken_out_and_mirrors_stay() {
+        let text = "---\nBUNDLE_GEMS__HARBOUR__EXAMPLE: \"ann:hush\"\nBUNDLE_MIRROR__HTTPS://GEMS__EXAMPLE/: \"https://mirror.example\"\n\
+                    BUNDLE_BUILD__FERRY: \"--with-oars\"\nBUNDLE_PATH: \"/home/ann/gems\"\n";
+        let shown = own(&[(BUNDLER, text)], &[]).files[0].1.clone();
+        assert!(!shown.contains("hush") && !shown.contains("/home/ann"), "{shown}");
+        assert!(shown.contains("mirror.example") && shown.contains("--with-oars"), "{shown}");
+        let composer = "{\"github-oauth\": {\"code.example\": \"hush\"}}";
+        assert!(own(&[(".config/composer/config.json", composer)], &[]).files.is_empty());
     }
 
     #[test]

@@ -156,12 +156,13 @@ impl Crossing {
         let sums = out.sizes.entry(item.repository.clone()).or_default();
         *sums = (sums.0 + item.size, sums.1 + 1);
         // One that cannot be read says nothing of itself.
-        let (draft, joined) = match item.value.read() {
-            Ok(Claim { draft, joined }) => (Some(draft), joined),
-            Err(_) => (None, Vec::new()),
+        let (draft, joined, known_as) = match item.value.read() {
+            Ok(Claim { draft, joined, known_as }) => (Some(draft), joined, known_as),
+            Err(_) => (None, Vec::new(), None),
         };
         let mut traits = draft.as_ref().map(|draft| self.traits_of(&item.format, draft)).unwrap_or_default();
         traits.proofs.extend(joined);
+        traits.known_as = known_as;
         let mut line = DifferenceLine {
             rehearsals: evidence.used.get(&item.purl).cloned().unwrap_or_default(),
             files: draft.map(files).unwrap_or_default(),

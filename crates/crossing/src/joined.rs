@@ -43,6 +43,9 @@ pub(crate) struct JoinedPaper {
     image_keys: Vec<PlacedKey>,
     /// By repository.
     findings: BTreeMap<String, Vec<Finding>>,
+    /// What files are, by repository and path: no part of any statement.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    names: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 impl JoinedPaper {
@@ -54,6 +57,10 @@ impl JoinedPaper {
         };
         keys.add(joined.keys);
         (self.keys, self.archive_keys, self.image_keys) = (keys.notes, keys.archives, keys.images);
+        if !joined.names.is_empty() {
+            let names = joined.names.into_iter().map(|named| (named.path, named.purl));
+            self.names.entry(repository.to_owned()).or_default().extend(names);
+        }
         if !joined.findings.is_empty() {
             self.findings.entry(repository.to_owned()).or_default().extend(joined.findings);
         }
@@ -71,12 +78,14 @@ impl JoinedPaper {
         })
     }
 
-    /// Puts what was found to the items.
+    /// Puts what was found to the items, and what they are.
     pub(crate) fn describe(&self, items: &mut [CollectionItem]) {
         let found: HashMap<(&str, &str), &Finding> =
             self.all().map(|(repository, f)| ((repository, f.path.as_str()), f)).collect();
         for item in items {
-            let CollectionItem { repository, files, proofs, .. } = item;
+            let CollectionItem { repository, files, proofs, known_as, .. } = item;
+            let names = self.names.get(repository);
+            *known_as = names.and_then(|all| files.iter().find_map(|f| all.get(&f.path)).cloned());
             let own = files.iter().filter_map(|f| found.get(&(repository.as_str(), f.path.as_str())));
             proofs.extend(own.map(|f| sentence(f)));
         }
@@ -166,6 +175,7 @@ impl Crossing {
                 all.truncate(1000);
             }
             paper.findings.retain(|_, all| !all.is_empty());
+            paper.names.clear();
             text = serde_json::to_string(&paper).map_err(|e| Error::internal("a recording's proofs", e))?;
         }
         let mut tx = self.db().write().await?;
@@ -202,6 +212,12 @@ impl Crossing {
                 }
             }
             let joined = format.join(&files, &keys, &self.0.registry.door()).await?;
+            for named in joined.names {
+                let Some(item) = owners.get(&named.path).and_then(|at| items.get_mut(*at)) else { continue };
+                let mut value: Value = item.value.read()?;
+                value["known_as"] = named.purl.into();
+                item.value = value.into();
+            }
             for finding in joined.findings {
                 let Some(item) = owners.get(&finding.path).and_then(|at| items.get_mut(*at)) else {
                     continue;

@@ -305,6 +305,9 @@ pub(crate) struct Claim {
     /// What upstream's proofs said of it together with the others.
     #[serde(default)]
     pub(crate) joined: Vec<String>,
+    /// What it is, by a package URL, as it says itself or as an index beside it does.
+    #[serde(default)]
+    pub(crate) known_as: Option<String>,
 }
 
 struct GitPart {

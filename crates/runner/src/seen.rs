@@ -120,7 +120,9 @@ fn refused_request(asked: &Asked) -> Option<String> {
     let why = asked.refused.as_deref()?;
     let what = format!("{} {}", asked.method, asked.url);
     let by = asked.by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
-    Some(format!("refused: {}{by}: {why}", what.trim()))
+    // An answer that its client did not want to the end was given all the same.
+    let given = asked.status.is_some_and(|status| status < 400) && why.starts_with("broken off");
+    Some(format!("{}{}{by}: {why}", if given { "" } else { "refused: " }, what.trim()))
 }
 
 fn refused_connection(line: &Noted) -> Option<String> {
@@ -207,6 +209,20 @@ mod tests {
                 "4 packets came faster than they could be looked at",
             ]
         );
+    }
+
+    #[test]
+    fn an_answer_that_a_client_left_was_not_refused() {
+        let heard = Heard::default();
+        for status in [Some(200), None] {
+            let (url, refused) =
+                ("http://a.example/v2/".to_owned(), Some("broken off after 0 bytes".to_owned()));
+            heard.request(Asked { method: "GET".into(), url, status, refused, ..Asked::default() });
+        }
+        let text = heard.take(NetworkLog::default()).text();
+        let told: Vec<_> = text.lines().map(str::trim).collect();
+        let what = "GET http://a.example/v2/: broken off after 0 bytes";
+        assert_eq!(told, [what.to_owned(), format!("refused: {what}")]);
     }
 
     #[test]

@@ -32,6 +32,8 @@ const SYSTEM_BUNDLES: [&str; 3] = [
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
 ];
+/// Where gems are installed, below the home.
+const GEMS: &str = ".gem";
 /// The site's repository of recorded addresses.
 const ADDRESSES: &str = "/r/web/";
 /// Ports of protocols in which the server speaks first: whoever dials one need not be waited for.
@@ -140,6 +142,13 @@ impl Watched {
         variables.push(java_trust(&format!("{TRUST}/java.p12"), Some(&java)));
         variables.push(("APT_CONFIG".into(), format!("{TRUST}/apt.conf")));
         variables.push(("GRADLE_USER_HOME".into(), format!("{HOME}/.gradle")));
+        // Ruby's own place for gems is the machine's, which nothing in a sandbox may write; and what is installed there
+        // would be used instead of being asked for. So a bundle has a place of its own.
+        variables.push(("GEM_HOME".into(), format!("{HOME}/{GEMS}")));
+        variables.push(("BUNDLE_PATH".into(), format!("{HOME}/{GEMS}/bundle")));
+        if let Some((_, path)) = spec.env.iter_mut().find(|(name, _)| name == "PATH") {
+            path.push(format!(":{HOME}/{GEMS}/bin"));
+        }
         for (name, value) in variables {
             // What a job says of its own wins.
             if spec.env.iter().all(|(own, _)| *own != *name) {

@@ -14,6 +14,7 @@ mod tools;
 mod update;
 
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -133,11 +134,13 @@ fn show(context: &Context, collection: &Collection, only_running: bool, feeds: &
         value["feeds"] = json!(feeds.feeds);
     }
     output::show(&value, context.json, |value| {
+        let mut times: HashMap<&str, usize> = HashMap::new();
+        collection.items.iter().for_each(|item| *times.entry(item.called()).or_default() += 1);
         let rows: Vec<Vec<String>> = collection
             .items
             .iter()
             .filter(|item| !only_running || item.found_by_running())
-            .map(row)
+            .map(|item| row(item, &times))
             .collect();
         let head = ["package", "repository", "named in", "asked for by", "licence", "files", "size"];
         let mut text = output::table(&head, &rows);
@@ -159,7 +162,16 @@ fn show(context: &Context, collection: &Collection, only_running: bool, feeds: &
     Ok(())
 }
 
-fn row(item: &CollectionItem) -> Vec<String> {
+/// What people call an item; with its file's name, where several files of one package are items of their own.
+fn called(item: &CollectionItem, times: &HashMap<&str, usize>) -> String {
+    let file = item.version.split('~').next().filter(|_| item.known_as.is_some());
+    match file.filter(|_| times.get(item.called()).is_some_and(|times| *times > 1)) {
+        Some(file) => format!("{} ({file})", item.called()),
+        None => item.called().to_owned(),
+    }
+}
+
+fn row(item: &CollectionItem, times: &HashMap<&str, usize>) -> Vec<String> {
     let size: u64 = item.files.iter().map(|f| f.size).sum();
     let first = |all: &[String], none: &str| match all {
         [] => none.to_owned(),
@@ -168,7 +180,7 @@ fn row(item: &CollectionItem) -> Vec<String> {
     };
     let pin = if item.pinned.is_some() { " (pinned)" } else { "" };
     vec![
-        format!("{}{pin}", item.purl),
+        format!("{}{pin}", called(item, times)),
         item.repository.clone(),
         first(&item.mentioned, "found only by running"),
         first(&item.asked_by, ""),

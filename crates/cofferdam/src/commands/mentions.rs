@@ -8,7 +8,7 @@ use std::{
 };
 
 use cofferdam_crossing::Mention;
-use cofferdam_lockfiles::{Kind, Listed, MAX_TEXT, Reading, kind_of, read, read_as};
+use cofferdam_lockfiles::{Ecosystem, Kind, Listed, MAX_TEXT, Reading, kind_of, read, read_as};
 use cofferdam_types::{Error, Result};
 
 use super::sources::files_of;
@@ -49,11 +49,18 @@ impl Mentions {
                     version: item.version.exact().unwrap_or_default().to_owned(),
                     digests: item.digests.clone(),
                     place: format!("{path}:{}", item.line),
+                    address: archive_of(&item),
                 });
             }
             self.listed.push((path.to_owned(), item));
         }
     }
+}
+
+/// The address of a package's archive, of those lock files that say it: of the others the source is a registry.
+fn archive_of(item: &Listed) -> String {
+    let of = item.source.as_ref().filter(|_| item.ecosystem == Ecosystem::Composer);
+    of.cloned().unwrap_or_default()
 }
 
 /// Reads every lock file and list of wants of a folder.

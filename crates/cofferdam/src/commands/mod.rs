@@ -6,6 +6,7 @@ mod collect;
 mod config;
 mod doctor;
 mod env;
+mod hints;
 mod init;
 mod inside;
 mod key;

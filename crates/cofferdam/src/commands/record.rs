@@ -13,10 +13,11 @@ use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 
 use super::{
-    Context,
+    Context, hints,
     known::{self, Known},
     mentions::{Mentions, mentions_of},
     progress::Spinner,
+    sources::files_of,
     workplace::Workplace,
 };
 use crate::{
@@ -117,10 +118,16 @@ impl Built {
         }
     }
 
-    /// Shows the end of what a quiet build printed, if it failed: nobody has seen it.
-    fn explain(&self) {
-        if self.code != 0 && !self.output.is_empty() {
+    /// Shows the end of what a quiet build printed, if it failed: nobody has seen it. And what may help.
+    fn explain(&self, folder: &Path, command: &[String]) {
+        if self.code == 0 {
+            return;
+        }
+        if !self.output.is_empty() {
             eprintln!("{}", self.tail());
+        }
+        if let Some(hint) = hints::containers(folder, command) {
+            eprintln!("{hint}");
         }
     }
 
@@ -290,11 +297,14 @@ pub async fn record_build(
     keep: Option<&Path>,
 ) -> Result<Recorded> {
     let mut place = Workplace::of(folder)?.hiding(context.home()?.path());
+    if let Some(warning) = hints::filled(folder, &files_of(folder)?) {
+        eprintln!("{warning}");
+    }
     let session = Session::start(client, name, command).await?;
     known::remember(context, name, folder, command, &session)?;
     let token = session.record.expose();
     let built = run_build(client, token, &mut place, command, Answers::Live, context.json).await?;
-    built.explain();
+    built.explain(folder, command);
     // Before the site is told: when it refuses what was recorded, people want to look at what was built all the more.
     let kept = keep.map_or(Ok(()), |keep| place.keep(keep));
     let mentions = mentions_of(folder)?;
@@ -317,7 +327,7 @@ pub async fn rehearse_build(
     let mut place = Workplace::of(&known.folder)?.hiding(context.home()?.path());
     let (token, command) = (&known.replay_token, &known.command);
     let built = run_build(client, token, &mut place, command, Answers::Kept, context.json).await?;
-    built.explain();
+    built.explain(&known.folder, command);
     let kept = keep.map_or(Ok(()), |keep| place.keep(keep));
     let mut value = end_rehearsal(client, known.id, &built).await?;
     kept?;

@@ -6,6 +6,7 @@ use cofferdam_store::RuleRow;
 use cofferdam_types::{Error, RecordingId, Result};
 use serde_json::json;
 
+use super::Collection;
 use crate::{Crossing, log};
 
 /// Bytes of a reason, at most.
@@ -25,6 +26,8 @@ impl Crossing {
         actor: &str,
     ) -> Result<()> {
         let collection = self.collection(id).await?;
+        let known = self.known_as(id, &collection, purl).await?;
+        let purl = known.as_deref().unwrap_or(purl);
         let gone = collection.excluded.iter().any(|item| item.purl == purl);
         if !gone && !collection.items.iter().any(|item| item.purl == purl) {
             return Err(Error::not_found(format!("`{}` has no item {purl}", collection.name))
@@ -46,6 +49,22 @@ impl Crossing {
         log(&mut tx, actor, "collection.decide", &format!("recording:{id}"), detail, self.clock().now())
             .await?;
         tx.commit().await
+    }
+
+    /// The package URL of the one item that is known as another.
+    async fn known_as(&self, id: RecordingId, collection: &Collection, purl: &str) -> Result<Option<String>> {
+        if collection.items.iter().any(|item| item.purl == purl) {
+            return Ok(None);
+        }
+        let described = self.described_collection(id).await?;
+        let known = described.items.into_iter().filter(|item| item.known_as.as_deref() == Some(purl));
+        let known: Vec<String> = known.map(|item| item.purl).collect();
+        match known.as_slice() {
+            [] => Ok(None),
+            [one] => Ok(Some(one.clone())),
+            many => Err(Error::conflict("several-items", format!("{} items are {purl}", many.len()))
+                .hint(format!("name one of them: {}", many.join(", ")))),
+        }
     }
 
     fn rule(&self, purl: &str, kind: &str, reason: &str, actor: &str) -> Result<RuleRow> {

@@ -44,6 +44,7 @@ struct Item {
     #[serde(default)]
     source: String,
     address: Option<String>,
+    known_as: Option<String>,
     #[serde(default)]
     licences: Vec<String>,
     #[serde(default)]
@@ -126,6 +127,7 @@ impl From<Item> for CollectionItem {
             files: item.files,
             source: item.source,
             address: item.address,
+            known_as: item.known_as,
             licences: item.licences,
             proofs: item.proofs,
             asked_by: item.asked_by,
@@ -146,6 +148,7 @@ impl CollectionItem {
         for (name, value) in [
             ("source", Some(&self.source).filter(|source| !source.is_empty())),
             ("address", self.address.as_ref()),
+            ("known_as", self.known_as.as_ref()),
             ("pin", self.pinned.as_ref()),
         ] {
             if let Some(value) = value {

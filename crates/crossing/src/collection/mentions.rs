@@ -4,7 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cofferdam_types::ImageReference;
+use cofferdam_types::{ImageReference, PackageUrl};
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
 use super::CollectionItem;
@@ -23,6 +24,9 @@ pub struct Mention {
     pub digests: Vec<String>,
     /// Where: file and line, as `package-lock.json:12`.
     pub place: String,
+    /// The address from which it is fetched, where the file says one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub address: String,
 }
 
 /// Mentions of one project, ready to be asked.
@@ -34,6 +38,8 @@ pub(super) struct Mentions {
     addresses: BTreeMap<String, BTreeSet<String>>,
     /// Images, by what asks in their name and by what their addresses say; Debian packages, as their files are called.
     names: BTreeMap<String, BTreeSet<String>>,
+    /// Package URLs, by the address from which a lock file says that the package is fetched.
+    fetched: BTreeMap<String, String>,
 }
 
 impl Mentions {
@@ -43,22 +49,34 @@ impl Mentions {
             digests: BTreeMap::new(),
             addresses: BTreeMap::new(),
             names: BTreeMap::new(),
+            fetched: BTreeMap::new(),
         };
         for mention in all {
             let place = || mention.place.clone();
             for name in image_names(mention).into_iter().chain(package_names(mention)) {
                 out.names.entry(name).or_default().insert(place());
             }
-            for digest in mention.digests.iter().filter(|d| d.starts_with("sha256:")) {
-                out.digests.entry(digest.to_ascii_lowercase()).or_default().insert(place());
+            for digest in mention.digests.iter().filter_map(|d| sha256_of(d)) {
+                out.digests.entry(digest).or_default().insert(place());
+            }
+            let whole = !mention.version.is_empty() && !mention.ecosystem.is_empty();
+            if whole && !mention.address.is_empty() && mention.ecosystem != "url" {
+                let purl = PackageUrl::new(&mention.ecosystem, &mention.name, &mention.version);
+                out.fetched.insert(mention.address.clone(), purl.to_string());
+                out.addresses.entry(mention.address.clone()).or_default().insert(place());
             }
             for end in address_ends(mention) {
                 out.addresses.entry(end).or_default().insert(place());
             }
-            let key = (mention.ecosystem.clone(), spelling_free(&mention.name), mention.version.clone());
+            let key = (mention.ecosystem.clone(), spelling_free(own_name(mention)), mention.version.clone());
             out.packages.entry(key).or_default().insert(place());
         }
         out
+    }
+
+    /// What a lock file says that is fetched from an item's address.
+    pub(super) fn name_of(&self, item: &CollectionItem) -> Option<String> {
+        self.fetched.get(item.address.as_ref()?).cloned()
     }
 
     /// The places that name an item.
@@ -66,6 +84,13 @@ impl Mentions {
         let mut places = BTreeSet::new();
         let key = (kind.to_owned(), spelling_free(&item.package), item.version.clone());
         places.extend(self.packages.get(&key).into_iter().flatten());
+        if let Some((kind, name, version)) = item.known_as.as_deref().and_then(parts_of) {
+            let of = |version: &str| (kind.clone(), spelling_free(&name), version.to_owned());
+            // A file that names no version names every one.
+            for key in [of(&version), of("")] {
+                places.extend(self.packages.get(&key).into_iter().flatten());
+            }
+        }
         for file in &item.files {
             places.extend(self.digests.get(&format!("sha256:{}", file.sha256)).into_iter().flatten());
         }
@@ -83,6 +108,29 @@ impl Mentions {
         }
         places.into_iter().cloned().collect()
     }
+}
+
+/// A digest of a file's bytes as SHA-256: Terraform's `zh:` is that of a provider's archive.
+fn sha256_of(digest: &str) -> Option<String> {
+    let hex = digest.strip_prefix("sha256:").or_else(|| digest.strip_prefix("zh:"))?;
+    Some(format!("sha256:{}", hex.to_ascii_lowercase()))
+}
+
+/// The name as a package URL has it. Lock files of Terraform put the registry's host before it.
+fn own_name(mention: &Mention) -> &str {
+    let name = mention.name.as_str();
+    let host = || name.split_once('/').filter(|(_, rest)| rest.contains('/')).map(|(_, rest)| rest);
+    if mention.ecosystem == "terraform" { host().unwrap_or(name) } else { name }
+}
+
+/// Type, name and version of a package URL, the name as lock files write it.
+fn parts_of(purl: &str) -> Option<(String, String, String)> {
+    let (kind, rest) = purl.strip_prefix("pkg:")?.split_once('/')?;
+    let (name, version) = rest.rsplit_once('@')?;
+    let plain = |text: &str| percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned());
+    let name = plain(name)?;
+    let name = if kind == "maven" { name.replacen('/', ":", 1) } else { name };
+    Some((kind.to_owned(), name, plain(version)?))
 }
 
 /// Two spellings of one name are one: ecosystems differ, and no two packages of one differ in this alone.
@@ -218,6 +266,43 @@ mod tests {
         assert_eq!(mentions.of("pypi", &item("typing-extensions", "4.1", None, b"")), ["uv.lock:3"]);
         assert!(mentions.of("pypi", &item("typing-extensions", "4.2", None, b"")).is_empty());
         assert!(mentions.of("npm", &item("typing-extensions", "4.1", None, b"")).is_empty());
+    }
+
+    #[test]
+    fn what_an_address_is_known_as_is_named_as_the_package() {
+        let of = |all: &[Mention], known: &str| {
+            let known = CollectionItem { known_as: Some(known.into()), ..item("host", "x~1", None, b"x") };
+            Mentions::new(all).of("web", &known)
+        };
+        let gem = [mention("gem", "oars", "1.0.0", "Gemfile.lock:4")];
+        assert_eq!(of(&gem, "pkg:gem/oars@1.0.0"), ["Gemfile.lock:4"]);
+        assert!(of(&gem, "pkg:gem/oars@1.0.1").is_empty());
+        assert!(of(&gem, "pkg:pypi/oars@1.0.0").is_empty());
+        let provider =
+            [mention("terraform", "registry.example/harbour/quay", "1.0.0", ".terraform.lock.hcl:4")];
+        assert_eq!(of(&provider, "pkg:terraform/harbour/quay@1.0.0"), [".terraform.lock.hcl:4"]);
+        let any = [mention("galaxy", "harbour.quay", "", "requirements.yml:2")];
+        assert_eq!(of(&any, "pkg:galaxy/harbour.quay@2.0.0"), ["requirements.yml:2"]);
+        let maven = [mention("maven", "org.tool:core", "2.0", "pom.xml:9")];
+        assert_eq!(of(&maven, "pkg:maven/org.tool/core@2.0"), ["pom.xml:9"]);
+    }
+
+    #[test]
+    fn an_address_from_which_a_lock_file_fetches_is_that_package() {
+        let url = "https://code.example/quay/zip/abc";
+        let mut composer = mention("composer", "harbour/quay", "1.0.0", "composer.lock:9");
+        composer.address = url.into();
+        composer.digests = vec![format!("zh:{}", Sha256::of(b"zip"))];
+        let mentions = Mentions::new(&[composer]);
+        let archive = item("code.example", "abc~1", Some(url), b"x");
+        assert_eq!(mentions.name_of(&archive).as_deref(), Some("pkg:composer/harbour/quay@1.0.0"));
+        assert_eq!(mentions.of("web", &archive), ["composer.lock:9"]);
+        assert_eq!(
+            mentions.of("web", &item("h", "x~1", None, b"zip")),
+            ["composer.lock:9"],
+            "Terraform's zh: is a SHA-256"
+        );
+        assert_eq!(mentions.name_of(&item("h", "x~1", Some("https://code.example/other"), b"x")), None);
     }
 
     #[test]

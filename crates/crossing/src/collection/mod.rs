@@ -83,6 +83,9 @@ pub struct CollectionItem {
     /// The address that it is the answer to, for what was recorded by address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// What that is, by a package URL, as the file says itself, an index beside it, or a lock file: no part of its identity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known_as: Option<String>,
     /// Licences, as the release itself writes them.
     pub licences: Vec<String>,
     /// Upstream's own proofs that were kept with it, in words: signatures, attestations.
@@ -176,6 +179,12 @@ impl CollectionItem {
     #[must_use]
     pub fn found_by_running(&self) -> bool {
         self.mentioned.is_empty()
+    }
+
+    /// What people call it: what it is known as, else its own package URL.
+    #[must_use]
+    pub fn called(&self) -> &str {
+        self.known_as.as_deref().unwrap_or(&self.purl)
     }
 
     fn identity(&self) -> Identity<'_> {
@@ -334,6 +343,7 @@ fn join(item: &mut CollectionItem, other: CollectionItem) -> Result<()> {
     more(&mut item.mentioned, other.mentioned);
     more(&mut item.used_by, other.used_by);
     item.pinned = item.pinned.take().or(other.pinned);
+    item.known_as = item.known_as.take().or(other.known_as);
     Ok(())
 }
 
@@ -363,6 +373,7 @@ impl Crossing {
         let all: Vec<Mention> = self.paper(id, MENTIONS).await?.unwrap_or_default();
         let mentions = Mentions::new(&all);
         for item in &mut collection.items {
+            item.known_as = item.known_as.take().or_else(|| mentions.name_of(item));
             item.mentioned = mentions.of(kind_of(&item.purl), item);
         }
         let used: BTreeSet<&String> = collection.items.iter().flat_map(|item| &item.mentioned).collect();

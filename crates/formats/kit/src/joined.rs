@@ -47,6 +47,15 @@ pub struct Finding {
     pub text: String,
 }
 
+/// What a file is, by a package URL: what the file, or an index that names it, says. A help for people, no proof.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    /// The file's path below the repository.
+    pub path: String,
+    /// The package URL.
+    pub purl: String,
+}
+
 /// Who says that a key is upstream's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -193,6 +202,8 @@ pub fn counting<'a>(
 pub struct Joined {
     /// By file.
     pub findings: Vec<Finding>,
+    /// What files are, where bytes say it.
+    pub names: Vec<Named>,
     /// The keys that made a signature which holds: with them the other side checks again.
     pub keys: Keys,
 }

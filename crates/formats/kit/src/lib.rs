@@ -240,6 +240,9 @@ pub struct Traits {
     /// The address that it is the answer to, in a format of addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// What it is, by a package URL, where it is recorded by address and says so itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known_as: Option<String>,
 }
 
 /// What [`Format::accept`] decided.

@@ -46,7 +46,13 @@ fn line(l: DifferenceLine) -> Line {
         size: Size(l.size),
         verdict: l.verdict,
         licences: l.traits.licences.join(", "),
-        proofs: l.traits.proofs.clone(),
+        proofs: l
+            .traits
+            .known_as
+            .iter()
+            .map(|purl| format!("says that it is {purl}"))
+            .chain(l.traits.proofs)
+            .collect(),
         new: l.new,
         scripts: l.traits.scripts.join(", "),
         rehearsals: l.rehearsals.into_iter().map(|n| n + 1).collect(),

@@ -275,7 +275,7 @@ async fn decide(
 fn used(item: CollectionItem) -> Used {
     let size = item.files.iter().map(|f| f.size).sum();
     Used {
-        purl: item.purl,
+        purl: item.known_as.unwrap_or(item.purl),
         repository: item.repository,
         package: item.package,
         files: item.files.into_iter().map(|f| (f.path, f.sha256.to_hex())).collect(),

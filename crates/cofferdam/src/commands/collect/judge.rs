@@ -15,9 +15,10 @@ pub fn judge(index: &Index, collection: &Collection) -> Judgement {
     let mut told = Judgement::default();
     let (mut affected, mut archives) = (Vec::new(), BTreeSet::new());
     for item in &collection.items {
-        let Verdict { findings, not_judged, release, describes } = match &item.address {
-            Some(address) => index.judge_address(address),
-            None => index.judge(&item.purl),
+        let (subject, describes) = subject_of(index, item);
+        let Verdict { findings, not_judged, release, .. } = match subject {
+            Ok(subject) => index.judge_subject(&subject),
+            Err(why) => Verdict { not_judged: vec![why], ..Verdict::default() },
         };
         let release = release.filter(|_| item.address.is_some());
         for finding in findings {
@@ -49,37 +50,60 @@ pub fn judge(index: &Index, collection: &Collection) -> Judgement {
     told
 }
 
-/// A release as advisories know it, and where it is shown.
-struct Known<'a> {
-    subject: std::result::Result<Subject, &'a str>,
-    version: &'a str,
+/// What an item is judged as, or why it is not; and whether it only describes that release. What its bytes say it is counts
+/// before what its address looks like.
+fn subject_of(index: &Index, item: &CollectionItem) -> (std::result::Result<Subject, String>, bool) {
+    let at = item.address.as_deref().map(|address| index.subject_at(address));
+    let Some(known) = &item.known_as else {
+        return match at {
+            Some(Ok((subject, describes))) => (Ok(subject), describes),
+            Some(Err(why)) => (Err(why), false),
+            None => (Subject::from_purl(&item.purl), false),
+        };
+    };
+    let describes = match at {
+        Some(Ok((_, describes))) => describes,
+        // Beside an archive of these lie checksums and signatures, which have its name.
+        Some(Err(_)) => ["pkg:golang/", "pkg:maven/"].iter().any(|kind| known.starts_with(kind)),
+        None => false,
+    };
+    (Subject::from_purl(known), describes)
+}
+
+/// A release that is there itself: as advisories know it, or why they do not, and its version for people.
+struct There {
+    subject: std::result::Result<Subject, String>,
+    version: String,
 }
 
 /// Every item that is there itself, by package.
-fn by_package<'a>(index: &Index, collection: &'a Collection) -> BTreeMap<String, Vec<Known<'a>>> {
-    let mut out: BTreeMap<String, Vec<Known<'a>>> = BTreeMap::new();
+fn by_package(index: &Index, collection: &Collection) -> BTreeMap<String, Vec<There>> {
+    let mut out: BTreeMap<String, Vec<There>> = BTreeMap::new();
     for item in &collection.items {
-        let CollectionItem { purl, version, address, .. } = item;
-        let (package, subject) = match address.as_deref().map(|address| index.subject_at(address)) {
-            Some(Ok((subject, false))) => (package_of(&subject.purl()).to_owned(), Ok(subject)),
-            // Its description alone, or no package's address at all.
-            Some(_) => continue,
-            None => (package_of(purl).to_owned(), Err(purl.as_str())),
+        let (package, there) = match subject_of(index, item) {
+            // Its description alone.
+            (_, true) => continue,
+            (Ok(subject), false) => {
+                let version = subject.version.clone();
+                (package_of(&subject.purl()).to_owned(), There { subject: Ok(subject), version })
+            }
+            // No package's address at all.
+            (Err(_), false) if item.address.is_some() && item.known_as.is_none() => continue,
+            (Err(why), false) => (
+                package_of(item.called()).to_owned(),
+                There { subject: Err(why), version: item.version.clone() },
+            ),
         };
-        out.entry(package).or_default().push(Known { subject, version });
+        out.entry(package).or_default().push(there);
     }
     out
 }
 
-impl Known<'_> {
-    fn version(&self) -> &str {
-        self.subject.as_ref().map_or(self.version, |subject| &subject.version)
-    }
-
+impl There {
     fn verdict(&self, index: &Index) -> Verdict {
         match &self.subject {
             Ok(subject) => index.judge_subject(subject),
-            Err(purl) => index.judge(purl),
+            Err(why) => Verdict { not_judged: vec![why.clone()], ..Verdict::default() },
         }
     }
 }
@@ -90,13 +114,13 @@ pub fn security(index: &Index, before: &Collection, after: &Collection) -> Vec<S
     let mut fixes = Vec::new();
     for (package, items) in &old {
         let Some(now) = new.get(package) else { continue };
-        let to: Vec<String> = now.iter().map(|item| item.version().to_owned()).collect();
+        let to: Vec<String> = now.iter().map(|item| item.version.clone()).collect();
         let still = findings(now.iter().map(|item| item.verdict(index)));
-        for item in items.iter().filter(|item| !to.iter().any(|now| now == item.version())) {
+        for item in items.iter().filter(|item| !to.contains(&item.version)) {
             for finding in left(item.verdict(index), still.as_deref()) {
                 let fix = SecurityFix {
                     package: package.clone(),
-                    from: item.version().to_owned(),
+                    from: item.version.clone(),
                     to: to.clone(),
                     advisory: advisory(&finding),
                 };

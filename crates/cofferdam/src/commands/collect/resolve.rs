@@ -70,7 +70,7 @@ impl Named {
     }
 
     fn add(&mut self, found: Mentions, folder: PathBuf) {
-        self.tools.files(&folder, &found.files);
+        self.tools.files(&folder, &found.files, &found.listed);
         self.listed.extend(found.listed);
         self.mentions.extend(found.list);
         self.notes.extend(found.notes);
@@ -218,7 +218,7 @@ async fn plan(
                 Err(e) => left.push((what, [e.message(), e.advice().unwrap_or_default()].join(": "))),
             },
             _ => {
-                if let Some(why) = named.tools.wants(&what, item, platforms) {
+                if let Some(why) = named.tools.wants(&what, file, item, platforms) {
                     left.push((what, why));
                 }
             }

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cofferdam_lockfiles::{Ecosystem, Kind, Listed, Version};
+use cofferdam_lockfiles::{Ecosystem, Kind, Listed, Version, kind_of};
 use cofferdam_types::{Error, Result};
 
 use super::scripts::{self, quoted};
@@ -36,22 +36,27 @@ pub struct Tools {
 
 impl Tools {
     /// Notes the files that a client must read itself.
-    pub fn files(&mut self, folder: &Path, files: &[(String, Kind)]) {
+    pub fn files(&mut self, folder: &Path, files: &[(String, Kind)], listed: &[(String, Listed)]) {
         for (path, kind) in files {
-            if command(*kind).is_some() {
+            // Most charts need no other.
+            let idle = *kind == Kind::HelmChart
+                && !listed.iter().any(|(file, item)| file == path && item.ecosystem == Ecosystem::Helm);
+            if command(*kind).is_some() && !idle {
                 let below = Path::new(path).parent().unwrap_or(Path::new("")).to_owned();
                 self.files.insert((folder.to_owned(), below, *kind));
             }
         }
     }
 
-    /// Takes an item that no index answers, for these platforms (none is all); why it cannot be brought, when it cannot.
-    pub fn wants(&mut self, what: &str, item: &Listed, platforms: &[String]) -> Option<String> {
+    /// Takes an item of a file that no index answers, for these platforms (none is all); why it cannot be brought, when it
+    /// cannot.
+    pub fn wants(&mut self, what: &str, file: &str, item: &Listed, platforms: &[String]) -> Option<String> {
         let range = match (&item.version, item.ecosystem) {
-            // Their lock files are read by their own client.
-            (_, Ecosystem::Golang | Ecosystem::Maven | Ecosystem::Terraform | Ecosystem::Galaxy) => {
-                return None;
+            (_, Ecosystem::Galaxy) if item.markers.as_deref() == Some("role") => {
+                return Some("ansible-galaxy downloads no roles: record the build that installs it".into());
             }
+            // Their lock files are read by their own client.
+            (_, ecosystem) if self.reads(file, ecosystem) => return None,
             (Version::Range(range), Ecosystem::Pypi | Ecosystem::Npm | Ecosystem::Cargo) => range.clone(),
             (Version::Any, Ecosystem::Pypi | Ecosystem::Npm | Ecosystem::Cargo) => String::new(),
             (_, Ecosystem::Git) => {
@@ -68,6 +73,25 @@ impl Tools {
         };
         self.ranges.entry(item.ecosystem).or_default().insert((item.name.clone(), range));
         None
+    }
+
+    /// Whether a client is asked about the file in which an item of an ecosystem stands.
+    fn reads(&self, file: &str, ecosystem: Ecosystem) -> bool {
+        let below = Path::new(file).parent().unwrap_or(Path::new(""));
+        let asked = |kind: Kind| self.files.iter().any(|(_, folder, of)| folder == below && *of == kind);
+        let own = |kind: Kind| asked(kind) && command(kind).is_some_and(|_| kind_of(file) == Some(kind));
+        match ecosystem {
+            // What stands in `go.mod` is in `go.sum`, too.
+            Ecosystem::Golang => asked(Kind::GoSum),
+            Ecosystem::Maven => own(Kind::Pom),
+            Ecosystem::Terraform => own(Kind::TerraformLock),
+            Ecosystem::Galaxy => own(Kind::AnsibleRequirements),
+            Ecosystem::Helm => own(Kind::HelmChart),
+            Ecosystem::Composer => own(Kind::ComposerLock),
+            Ecosystem::Gem => own(Kind::GemfileLock),
+            Ecosystem::Nuget => own(Kind::NugetLock),
+            _ => false,
+        }
     }
 
     fn wants_package(&mut self, item: &Listed, platforms: &[String]) -> std::result::Result<(), String> {
@@ -168,6 +192,12 @@ fn command(kind: Kind) -> Option<(&'static str, &'static str)> {
         Kind::AnsibleRequirements => {
             ("ansible-galaxy", "ansible-galaxy collection download -r requirements.yml -p .cofferdam-galaxy")
         }
+        // Chart.lock counts where its repositories are in the person's own settings; `update` wants no such thing.
+        Kind::HelmChart => (
+            "helm",
+            "helm repo update >/dev/null 2>&1 || true\n\
+             test -f Chart.lock && helm dependency build . 2>/dev/null || helm dependency update .",
+        ),
         Kind::ComposerLock => ("composer", "composer install --no-scripts --no-plugins --no-interaction"),
         Kind::GemfileLock => ("bundle", "bundle cache --no-install --all-platforms"),
         Kind::NugetLock => ("dotnet", "dotnet restore --locked-mode"),

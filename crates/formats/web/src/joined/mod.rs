@@ -6,12 +6,15 @@
 //! | `debian`: a package archive | the signed `Release`, the indexes that it lists, and the packages that those list |
 //! | `cosign`: an image's signature | the signature's manifest, what it signed, and the image |
 //!
+//! And `names`: which packages answers are, by what bytes say.
+//!
 //! Everything read here is hostile: counts and sizes are bounded, and what cannot be read is not checked. This
 //! module must never refuse what it could not check.
 
 mod cosign;
 mod debian;
 mod dirhash;
+mod names;
 #[cfg(test)]
 mod shelf;
 mod sumdb;
@@ -35,6 +38,7 @@ struct Answer<'a> {
     size: u64,
     /// Scheme, host and decoded path, without the query.
     url: String,
+    media_type: String,
 }
 
 /// What the proofs among these answers say.
@@ -45,6 +49,7 @@ pub async fn join(files: &[Together], keys: &UpstreamKeys, door: &dyn Door) -> R
     let answers: Vec<Answer<'_>> = files.iter().filter_map(answer).collect();
     let leads = Leads::of(files);
     let mut joined = sumdb::join(&answers, keys, door).await?;
+    joined.names = names::of(&answers, &leads, door).await?;
     for more in [debian::join(&answers, &leads, keys, door).await?, cosign::join(&answers, keys, door).await?]
     {
         joined.findings.extend(more.findings);
@@ -56,30 +61,40 @@ pub async fn join(files: &[Together], keys: &UpstreamKeys, door: &dyn Door) -> R
 /// Redirects that are followed at the most.
 const MOST_STEPS: usize = 5;
 
-/// Recorded redirects: which addresses lead to one.
+/// Recorded redirects.
 #[derive(Default)]
-struct Leads(HashMap<String, Vec<String>>);
+struct Leads {
+    /// Where an address leads.
+    steps: HashMap<String, String>,
+    /// Which addresses lead to one in the end.
+    to: HashMap<String, Vec<String>>,
+}
 
 impl Leads {
     fn of(files: &[Together]) -> Self {
-        let one: HashMap<String, String> = files.iter().filter_map(lead).collect();
-        let mut all: HashMap<String, Vec<String>> = HashMap::new();
-        for from in one.keys() {
+        let steps: HashMap<String, String> = files.iter().filter_map(lead).collect();
+        let mut to: HashMap<String, Vec<String>> = HashMap::new();
+        for from in steps.keys() {
             let mut end = from;
             for _ in 0..MOST_STEPS {
-                let Some(next) = one.get(end) else { break };
+                let Some(next) = steps.get(end) else { break };
                 end = next;
             }
-            all.entry(end.clone()).or_default().push(from.clone());
+            to.entry(end.clone()).or_default().push(from.clone());
         }
         // What a map is gone through in has no order, and what is found must not depend on it.
-        all.values_mut().for_each(|from| from.sort());
-        Self(all)
+        to.values_mut().for_each(|from| from.sort());
+        Self { steps, to }
+    }
+
+    /// Where an address leads next.
+    fn step(&self, from: &str) -> Option<&str> {
+        self.steps.get(from).map(String::as_str)
     }
 
     /// The addresses under which an answer was had: its own, and those that lead to it.
     fn names<'a>(&'a self, answer: &'a Answer<'_>) -> impl Iterator<Item = &'a str> {
-        let more = self.0.get(&answer.url).into_iter().flatten().map(String::as_str);
+        let more = self.to.get(&answer.url).into_iter().flatten().map(String::as_str);
         std::iter::once(answer.url.as_str()).chain(more)
     }
 }
@@ -117,5 +132,6 @@ fn answer(file: &Together) -> Option<Answer<'_>> {
         return None;
     }
     let url = place(&kept.url)?;
-    Some(Answer { path: &file.path, sha256: file.sha256, size: file.size, url })
+    let media_type = kept.headers.get("content-type").cloned().unwrap_or_default();
+    Some(Answer { path: &file.path, sha256: file.sha256, size: file.size, url, media_type })
 }
