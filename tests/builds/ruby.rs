@@ -82,7 +82,7 @@ fn bundler_installs_from_a_server_with_an_authority_of_ones_own() {
     fs::write(&feed, advisory.to_string()).unwrap();
     let (outside, officer) = (&pair.outside, &pair.officers.0);
     let judged = outside.by(officer, &["collect", "boat", "--advisories", feed.to_str().unwrap()]).ok();
-    assert_eq!(judged["affected"][0]["purl"], "pkg:gem/oars@1.0.0", "{judged:#}");
+    assert_eq!(judged["affected"][0]["release"], "pkg:gem/oars@1.0.0", "{judged:#}");
     let without = ["collect", "boat", "--exclude", "pkg:gem/oars@1.0.0", "--reason", "they break"];
     let excluded = outside.by(officer, &without).ok();
     assert!(excluded["excluded"][0]["purl"].as_str().unwrap().contains("oars-1.0.0.gem"), "{excluded:#}");
