@@ -43,8 +43,11 @@ impl Reading {
             .collect();
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         let found = [go, maven, gem, nuget, python, npm, cargo].iter().find_map(|read| read(&parts));
-        let (ecosystem, version, names, describes) =
-            found.ok_or("it was recorded by address, and its path names no package's release")?;
+        let beside = [".sha1", ".sha256", ".sha512", ".md5", ".asc"].iter().any(|end| path.ends_with(end));
+        let (ecosystem, version, names, describes) = found.ok_or(match beside {
+            true => "it is only the checksum or the signature of a file",
+            false => "it was recorded by address, and its path names no package's release",
+        })?;
         let subject =
             |name: &String| Subject { ecosystem, name: normal(ecosystem, name), version: version.clone() };
         let subjects: Vec<Subject> = names.iter().map(subject).collect();

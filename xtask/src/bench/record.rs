@@ -4,7 +4,7 @@
 //!
 //! Asks the upstreams that the person's own clients are configured for, so the numbers are of one machine, one network
 //! and one hour. A client that is not here is skipped by name. `COFFERDAM_BENCH_ROUNDS` sets how many turns (3
-//! without it).
+//! without it), `COFFERDAM_BENCH_CLIENT` names one client (`pip`).
 
 use std::{
     path::{Path, PathBuf},
@@ -94,8 +94,10 @@ pub(super) fn run() -> Outcome {
         Ok(text) => text.parse().map_err(|e| format!("COFFERDAM_BENCH_ROUNDS: {e}"))?,
         Err(_) => 3usize,
     };
+    let only = std::env::var("COFFERDAM_BENCH_CLIENT").ok();
+    let chosen = |project: &&Project| only.as_deref().is_none_or(|only| only == project.program);
     // One that fails does not take the others' numbers away.
-    PROJECTS.iter().map(|project| measure(project, rounds)).collect::<Vec<_>>().into_iter().collect()
+    PROJECTS.iter().filter(chosen).map(|project| measure(project, rounds)).collect::<Vec<_>>().into_iter().collect()
 }
 
 /// Seconds of each round, by what was done.
