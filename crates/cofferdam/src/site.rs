@@ -17,7 +17,7 @@ use cofferdam_store::Db;
 use cofferdam_store::RepositoryRow;
 use cofferdam_trust::SigningKey;
 use cofferdam_types::{Clock, Error, Result, time::SystemClock};
-use cofferdam_upstream::{HttpUpstream, Options, Override, WebUpstream};
+use cofferdam_upstream::{HttpUpstream, Options, Override, Recent, WebUpstream};
 
 use crate::{
     config::{Config, ProofsConfig, Role},
@@ -215,7 +215,7 @@ async fn upstreams(
     for one in found.found {
         tracing::info!("upstream of {}: as in {}", one.format, one.source);
         let format = one.format;
-        out.insert(format, Arc::new(HttpUpstream::new(one, &Options::default())?));
+        out.insert(format, Arc::new(Recent::new(HttpUpstream::new(one, &Options::default())?)));
     }
     // Beside the registries, every address there is; only what a recording asks for is ever fetched.
     let options = Options { per_host: config.web.connections_per_host, ..Options::default() };

@@ -1,12 +1,13 @@
 //! The only code that dials out; exists only in the connected role.
 //!
-//! Three parts:
+//! Four parts:
 //!
 //! | module | what for |
 //! |---|---|
 //! | [`discover`] | asks the person's own clients (pip, npm, Cargo) which registry they use, and with which credentials |
 //! | [`WebUpstream`] | fetches arbitrary addresses, for what a build fetches beside its package clients |
 //! | [`HttpUpstream`] | fetches from one such registry, behind [`cofferdam_format_kit::Upstream`] |
+//! | [`Recent`] | remembers a registry's documents for the moment in which they are needed twice |
 //!
 //! Start at [`discover()`] and give each [`Found`] to [`HttpUpstream::new`].
 //!
@@ -16,8 +17,10 @@
 
 pub mod discover;
 mod http;
+mod recent;
 mod retry;
 
 pub use discover::{Discovery, Found, Override, discover};
 pub use http::{HttpUpstream, Options, WebUpstream};
+pub use recent::Recent;
 pub use retry::{Retries, dice};

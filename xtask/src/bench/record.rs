@@ -97,7 +97,13 @@ pub(super) fn run() -> Outcome {
     let only = std::env::var("COFFERDAM_BENCH_CLIENT").ok();
     let chosen = |project: &&Project| only.as_deref().is_none_or(|only| only == project.program);
     // One that fails does not take the others' numbers away.
-    PROJECTS.iter().filter(chosen).map(|project| measure(project, rounds)).collect::<Vec<_>>().into_iter().collect()
+    PROJECTS
+        .iter()
+        .filter(chosen)
+        .map(|project| measure(project, rounds))
+        .collect::<Vec<_>>()
+        .into_iter()
+        .collect()
 }
 
 /// Seconds of each round, by what was done.

@@ -12,6 +12,9 @@ use crate::{
     inspect::{self, Manifest},
 };
 
+/// The form of a crate's index that is asked for.
+const INDEX: &str = "text/plain";
+
 /// Bytes of an index file at the most; the largest known ones have about 3 MiB.
 const MAX_INDEX: usize = 64 << 20;
 
@@ -58,7 +61,11 @@ pub async fn release(path: &str, upstream: &dyn Upstream, door: &dyn Door) -> Re
     let (name, version) = coords::split_file_path(path)
         .ok_or_else(|| Error::not_found(format!("`{path}` is no address of a crate")))?;
     let (text, template) =
-        futures::try_join!(fetch_index(upstream, name), fetch_download_template(upstream))?;
+        futures::try_join!(recent_index(upstream, name), fetch_download_template(upstream))?;
+    let text = match text {
+        Some(text) if index::find(&text, name, version)?.is_some() => Some(text),
+        _ => fetch_index(upstream, name).await?,
+    };
     let text = text.ok_or_else(|| Error::not_found(format!("upstream has no crate `{name}`")))?;
     let line = index::find(&text, name, version)?
         .ok_or_else(|| Error::not_found(format!("upstream's index has no {name} {version}")))?;
@@ -133,7 +140,15 @@ pub fn draft(manifest: Manifest, line: Value, digests: Digests) -> Result<Draft>
 }
 
 async fn fetch_index(upstream: &dyn Upstream, name: &str) -> Result<Option<Bytes>> {
-    let fetched = upstream.get(&coords::index_path(name), Some("text/plain")).await?;
+    document(upstream.get(&coords::index_path(name), Some(INDEX)).await?).await
+}
+
+/// The same as the client read it a moment ago.
+async fn recent_index(upstream: &dyn Upstream, name: &str) -> Result<Option<Bytes>> {
+    document(upstream.recent(&coords::index_path(name), INDEX).await?).await
+}
+
+async fn document(fetched: Fetched) -> Result<Option<Bytes>> {
     match present(fetched)? {
         Some(fetched) => Ok(Some(fetched.bytes(MAX_INDEX).await?)),
         None => Ok(None),
@@ -147,7 +162,7 @@ async fn fetch_download_template(upstream: &dyn Upstream) -> Result<String> {
         Error::verification("upstream-config", format!("upstream's {url} {why}"))
             .hint("the upstream must be the root of a sparse index")
     };
-    let fetched = present(upstream.get(url, Some("application/json")).await?)?;
+    let fetched = present(upstream.recent(url, "application/json").await?)?;
     let text = fetched.ok_or_else(|| wrong("is not there"))?.bytes(MAX_CONFIG).await?;
     let config: Value = serde_json::from_slice(&text).map_err(|_| wrong("is not JSON"))?;
     index::text(&config, "dl").map(str::to_owned).ok_or_else(|| wrong("names no `dl`"))

@@ -67,6 +67,15 @@ pub trait Upstream: Send + Sync {
     /// `Unavailable` when there is no answer.
     async fn get(&self, url: &str, accept: Option<&str>) -> Result<Fetched>;
 
+    /// As [`Upstream::get`] for a document that may be as old as some seconds: for what a document that was just asked for
+    /// says of a file. Whoever misses something in it asks again by `get`.
+    ///
+    /// # Errors
+    /// As there.
+    async fn recent(&self, url: &str, accept: &str) -> Result<Fetched> {
+        self.get(url, Some(accept)).await
+    }
+
     /// Fetches an absolute address with these headers, for [`Want::Address`]. An upstream that is one
     /// registry takes `Accept` of them and follows redirects as ever; the one of arbitrary addresses
     /// sends them all and answers a redirect as it came.

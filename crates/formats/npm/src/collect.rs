@@ -6,13 +6,16 @@
 
 use std::collections::BTreeMap;
 
-use cofferdam_format_kit::{Answer, Change, Door, Draft, DraftFile, Recorded, Upstream, View, Want};
+use cofferdam_format_kit::{Answer, Change, Door, Draft, DraftFile, Fetched, Recorded, Upstream, View, Want};
 use cofferdam_types::{Error, ErrorKind, Result, Timestamp};
 use http::{StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
 
 use crate::{TARBALL_ROLE, attachment::TARBALL_LIMIT, coords, index, inspect, proofs};
+
+/// The form of a packument that is asked for.
+const PACKUMENT: &str = "application/json";
 
 /// Bytes of an upstream packument, at the most.
 const PACKUMENT_LIMIT: usize = 64 << 20;
@@ -92,7 +95,15 @@ async fn one(package: &str, wanted: &str, view: &dyn View, upstream: &dyn Upstre
 /// pnpm would silently ignore a minimum age of releases.
 async fn packument(package: &str, upstream: &dyn Upstream) -> Result<bytes::Bytes> {
     coords::check_name(package)?;
-    let fetched = upstream.get(&package.replace('/', "%2f"), Some("application/json")).await?;
+    document(package, upstream.get(&address(package), Some(PACKUMENT)).await?).await
+}
+
+/// Where a packument is, below the registry.
+fn address(package: &str) -> String {
+    package.replace('/', "%2f")
+}
+
+async fn document(package: &str, fetched: Fetched) -> Result<bytes::Bytes> {
     match fetched.status {
         StatusCode::OK => fetched.bytes(PACKUMENT_LIMIT).await,
         status => Err(refused(status, &format!("the package {package}"))),
@@ -181,7 +192,10 @@ async fn tarball(package: &str, path: &str, upstream: &dyn Upstream, door: &dyn 
     let missing = || Error::not_found(format!("upstream does not have {}", coords::shorten(path)));
     coords::check_name(package)?;
     let version = coords::version_of_tarball(package, path).ok_or_else(missing)?;
-    let text = packument(package, upstream).await?;
+    let mut text = document(package, upstream.recent(&address(package), PACKUMENT).await?).await?;
+    if !parse(package, &text)?.versions.contains_key(version) {
+        text = self::packument(package, upstream).await?;
+    }
     let packument = parse(package, &text)?;
     let raw = packument.versions.get(version).ok_or_else(missing)?;
     let meta = manifest(package, version, raw)?;

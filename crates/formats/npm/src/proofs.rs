@@ -173,7 +173,7 @@ async fn keys(upstream: &dyn Upstream) -> Result<Vec<Key>, &'static str> {
         tracing::warn!(%error, "the registry's signature keys could not be read; signatures stay unchecked");
         UNREADABLE
     };
-    let fetched = upstream.get(KEYS, Some("application/json")).await.map_err(failed)?;
+    let fetched = upstream.recent(KEYS, "application/json").await.map_err(failed)?;
     match fetched.status {
         StatusCode::OK => {}
         StatusCode::NOT_FOUND | StatusCode::GONE => return Err(NO_KEYS),

@@ -78,7 +78,7 @@ async fn record_file(
         return Ok(Recorded::default());
     }
     let name = path.rsplit('/').next().unwrap_or_default();
-    let page = Page::fetch(key, upstream).await?;
+    let page = Page::naming(name.strip_suffix(".metadata").unwrap_or(name), key, upstream).await?;
     if let Some(wheel) = name.strip_suffix(".metadata") {
         // Resolvers read the metadata of many versions and install one. Only the wheel that is
         // downloaded belongs to the collection, so this answer is live and commits nothing.
@@ -98,9 +98,25 @@ struct Page {
 }
 
 impl Page {
+    /// The page as it is now.
     async fn fetch(key: &str, upstream: &dyn Upstream) -> Result<Self> {
         let key = normalise(key)?;
         let fetched = upstream.get(&format!("{key}/"), Some(ACCEPT)).await?;
+        Self::read(key, fetched).await
+    }
+
+    /// The page that the client read a moment ago, if it names the file, else as it is now.
+    async fn naming(file: &str, key: &str, upstream: &dyn Upstream) -> Result<Self> {
+        let key = normalise(key)?;
+        let fetched = upstream.recent(&format!("{key}/"), ACCEPT).await?;
+        let page = Self::read(key.clone(), fetched).await?;
+        match page.find(file) {
+            Ok(_) => Ok(page),
+            Err(_) => Self::fetch(&key, upstream).await,
+        }
+    }
+
+    async fn read(key: String, fetched: Fetched) -> Result<Self> {
         let fetched = found(fetched, &format!("the package `{key}`"))?;
         let base = fetched.url.clone();
         let media_type = fetched.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
