@@ -69,7 +69,7 @@ fn is_full_tile(segments: &[&str]) -> bool {
     digits(height) && (digits(level) || *level == "data") && !number.is_empty() && number.iter().all(part)
 }
 
-/// <https://wiki.debian.org/DebianRepository/Format>.
+/// Debian repository format: "by-hash" and "pool".
 fn is_debian(segments: &[&str]) -> bool {
     if let [.., by_hash, algorithm, digest] = segments
         && *by_hash == "by-hash"
