@@ -15,7 +15,7 @@ use std::{
 
 use cofferdam_blobs::Staged;
 use cofferdam_format_kit::{Change, Request};
-use cofferdam_store::RepositoryRow;
+use cofferdam_store::{RepositoryRow, Tx};
 use cofferdam_types::{Digests, Error, RecordingId, Result, Sha256};
 use tokio::sync::{Notify, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
@@ -192,18 +192,7 @@ impl Registry {
 
     async fn commit_in_one(&self, digests: &[Digests], firsts: &[GivenFirst]) -> Result<()> {
         let mut tx = self.db().write_behind().await?;
-        tx.registry().put_blobs(digests, self.clock().now()).await?;
-        let mut places: BTreeMap<(RecordingId, String), (&RepositoryRow, Vec<Change>)> = BTreeMap::new();
-        for GivenFirst { given, .. } in firsts {
-            let place = (given.recording, given.mirror.name.clone());
-            let (_, changes) = places.entry(place).or_insert_with(|| (&given.mirror, Vec::new()));
-            changes.extend(given.changes.iter().cloned());
-        }
-        for ((recording, _), (mirror, changes)) in places {
-            let actor = format!("recording:{recording}");
-            let commit = Commit { actor: &actor, cause: Cause::Record };
-            self.commit_in(&mut tx, mirror, &changes, commit).await?;
-        }
+        self.write(&mut tx, digests, firsts.iter().map(|first| &first.given)).await?;
         for GivenFirst { given, note, .. } in firsts {
             let session = Session::Recording(given.recording, Mode::Record);
             let NoteLater { repository, path, sha256, request } = note;
@@ -213,23 +202,38 @@ impl Registry {
     }
 
     /// Keeps and commits what an answer waits for.
-    pub(crate) async fn commit_given(&self, given: Given) -> Result<()> {
-        let Given { recording, mirror, changes, staged } = given;
+    pub(crate) async fn commit_given(&self, mut given: Given) -> Result<()> {
+        let staged = std::mem::take(&mut given.staged);
         let digests: Vec<_> = staged.iter().map(|blob| blob.digests().clone()).collect();
         self.blobs().keep(staged).await?;
-        if digests.is_empty() && changes.is_empty() {
+        if digests.is_empty() && given.changes.is_empty() {
             return Ok(());
         }
         let mut tx = self.db().write_behind().await?;
-        if !digests.is_empty() {
-            tx.registry().put_blobs(&digests, self.clock().now()).await?;
+        self.write(&mut tx, &digests, [&given]).await?;
+        tx.commit().await
+    }
+
+    /// Bytes that are kept, and the changes that name them: one commit for each recording and mirror.
+    async fn write<'g>(
+        &self,
+        tx: &mut Tx,
+        digests: &[Digests],
+        all: impl IntoIterator<Item = &'g Given>,
+    ) -> Result<()> {
+        tx.registry().put_blobs(digests, self.clock().now()).await?;
+        let mut places: BTreeMap<(RecordingId, &str), (&RepositoryRow, Vec<Change>)> = BTreeMap::new();
+        for given in all.into_iter().filter(|given| !given.changes.is_empty()) {
+            let place = (given.recording, given.mirror.name.as_str());
+            let (_, changes) = places.entry(place).or_insert_with(|| (&given.mirror, Vec::new()));
+            changes.extend(given.changes.iter().cloned());
         }
-        if !changes.is_empty() {
+        for ((recording, _), (mirror, changes)) in places {
             let actor = format!("recording:{recording}");
             let commit = Commit { actor: &actor, cause: Cause::Record };
-            self.commit_in(&mut tx, &mirror, &changes, commit).await?;
+            self.commit_in(tx, mirror, &changes, commit).await?;
         }
-        tx.commit().await
+        Ok(())
     }
 }
 

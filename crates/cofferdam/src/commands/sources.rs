@@ -78,7 +78,7 @@ pub fn history(folder: &Path) -> impl Iterator<Item = PathBuf> {
 pub fn copy_files(from: &Path, to: &Path, files: &[PathBuf]) -> Result<()> {
     let failed = |e| Error::io("copying the folder to build", e);
     files.iter().try_for_each(|file| copy(&from.join(file), &to.join(file)).map_err(failed))?;
-    if tracked(from).is_none() {
+    if git(from, &["rev-parse", "--is-inside-work-tree"]).is_none() {
         for folder in below(from).filter(|e| e.file_type().is_dir()).filter_map(|e| relative(&e, from)) {
             std::fs::create_dir_all(to.join(folder)).map_err(failed)?;
         }

@@ -9,8 +9,8 @@ use futures::StreamExt as _;
 
 use crate::ByteStream;
 
-/// Storage of bytes by digest, as a format sees it. Putting a blob makes it durable but visible to
-/// nobody; only a commit that references it does.
+/// Storage of bytes by digest, as a format sees it. What is put is visible to nobody before a commit that names it, and is
+/// durable before that commit is.
 #[async_trait]
 pub trait Door: Send + Sync {
     /// Stores a stream and returns every digest of it. `limit` bytes at the most.
