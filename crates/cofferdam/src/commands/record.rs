@@ -17,7 +17,6 @@ use super::{
     known::{self, Known},
     mentions::{Mentions, mentions_of},
     progress::Spinner,
-    sources::files_of,
     workplace::Workplace,
 };
 use crate::{
@@ -297,7 +296,7 @@ pub async fn record_build(
     keep: Option<&Path>,
 ) -> Result<Recorded> {
     let mut place = Workplace::of(folder)?.hiding(context.home()?.path());
-    if let Some(warning) = hints::filled(folder, &files_of(folder)?) {
+    if let Some(warning) = hints::filled(folder, place.copied()) {
         eprintln!("{warning}");
     }
     let session = Session::start(client, name, command).await?;

@@ -20,6 +20,8 @@ use crate::{memory::Room, toolchain::open_folders};
 pub struct Workplace {
     /// What is copied.
     from: PathBuf,
+    /// The files that were copied, below it.
+    files: Vec<PathBuf>,
     root: tempfile::TempDir,
     /// When it lies in memory: how much of it it may take.
     room: Option<Room>,
@@ -39,8 +41,8 @@ impl Workplace {
             Some(room) => folders(builder().tempdir_in(room.folder()))?,
             None => folders(builder().tempdir())?,
         };
-        let place = Self { from: folder.to_owned(), root, room, secret: Vec::new() };
-        place.fill(&files)?;
+        let place = Self { from: folder.to_owned(), files, root, room, secret: Vec::new() };
+        place.fill()?;
         Ok(place)
     }
 
@@ -55,7 +57,8 @@ impl Workplace {
         open_folders(self.root.path());
         // The memory is given back before the disk is filled.
         self.root = folders(builder().tempdir())?;
-        self.fill(&files_of(&self.from)?)?;
+        self.files = files_of(&self.from)?;
+        self.fill()?;
         Ok(true)
     }
 
@@ -67,8 +70,8 @@ impl Workplace {
         }
     }
 
-    fn fill(&self, files: &[PathBuf]) -> Result<()> {
-        copy_files(&self.from, &self.work(), files)?;
+    fn fill(&self) -> Result<()> {
+        copy_files(&self.from, &self.work(), &self.files)?;
         copy_history(&self.from, &self.work(), &self.root.path().join("history"));
         Ok(())
     }
@@ -82,6 +85,11 @@ impl Workplace {
     /// The folder that is built.
     pub fn work(&self) -> PathBuf {
         self.root.path().join("work")
+    }
+
+    /// The files that were copied, below the folder.
+    pub fn copied(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// The empty home.
